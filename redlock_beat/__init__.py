@@ -1,0 +1,122 @@
+"""A Celery beat scheduler on Redis: many replicas, one sender, each occurrence enqueued once.
+
+Start it with ``celery -A proj beat -S redlock_beat.RedisScheduler``; edit the schedule with
+:class:`Schedule` while it runs.
+
+The rooms of the house, in the order in which data flows; each imports only from those above it:
+
+==============  ==================================================================================
+errors          what can go wrong, in words a person can act on
+clock           instants and spans; the only place that knows what time it is
+config          the ``redlock_beat_*`` settings, validated once
+keys            every key name, with the data model
+zones           time zones as segments of one offset each
+schedules       the next slot: a pure function, per kind of schedule
+entry           Entry, its policies and its state, as values
+policies        which slots are sent, missed or skipped: a pure function
+codec           Entry <-> JSON
+make            what users write -> Entry; the one place that checks it
+connection      a URL -> a client; the subscription; retries
+lua/            one atomic step a file
+store           one typed method per script
+edits           what an edit does to an entry: pure functions, for every way in
+lease           Term; acquire, renew, steal, release
+render          an occurrence -> messages, rendered by Celery and captured
+outbox          publishing to a broker that is not this Redis
+dispatch        due occurrences -> messages -> one commit
+sync            ``beat_schedule`` -> Redis, three-way, by the leader
+schedule        Schedule: the schedule as users edit it
+scheduler       RedisScheduler: lead, due, dispatch, wait
+status          who leads, what waits, what is wrong
+cli             ``celery redlock ...``
+==============  ==================================================================================
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Names are loaded when used, so that probes and scripts that import the package start fast.
+_HOMES = {
+    "RedisScheduler": "scheduler",
+    "Schedule": "schedule",
+    "Slot": "schedule",
+    "Happened": "schedule",
+    "Foreseen": "schedule",
+    "Entry": "entry",
+    "State": "entry",
+    "Settings": "config",
+    "next_due": "schedules",
+    "register_schedule": "schedules",
+    "Crontab": "schedules",
+    "Interval": "schedules",
+    "Solar": "schedules",
+    "RRule": "schedules",
+    "Once": "schedules",
+    "RedlockBeatError": "errors",
+    "InvalidSetting": "errors",
+    "InvalidSchedule": "errors",
+    "EntryExists": "errors",
+    "NoSuchEntry": "errors",
+    "StaleRevision": "errors",
+    "UnsupportedServer": "errors",
+    "RedisUnavailable": "errors",
+}
+
+__all__ = [
+    "Crontab",
+    "Entry",
+    "EntryExists",
+    "Interval",
+    "InvalidSchedule",
+    "InvalidSetting",
+    "NoSuchEntry",
+    "Once",
+    "RRule",
+    "RedisScheduler",
+    "RedisUnavailable",
+    "RedlockBeatError",
+    "Schedule",
+    "Settings",
+    "Solar",
+    "StaleRevision",
+    "State",
+    "UnsupportedServer",
+    "__version__",
+    "next_due",
+    "register_schedule",
+]
+
+if TYPE_CHECKING:
+    from .config import Settings
+    from .entry import Entry, State
+    from .errors import (
+        EntryExists,
+        InvalidSchedule,
+        InvalidSetting,
+        NoSuchEntry,
+        RedisUnavailable,
+        RedlockBeatError,
+        StaleRevision,
+        UnsupportedServer,
+    )
+    from .schedule import Schedule
+    from .scheduler import RedisScheduler
+    from .schedules import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

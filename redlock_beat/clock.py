@@ -1,0 +1,68 @@
+"""Instants and spans: the only place that knows what time it is.
+
+An *instant* is an ``int``: microseconds since the Unix epoch, in UTC, and it always comes from
+Redis (``TIME``), so that a replica whose wall clock is wrong does no harm. A *span* is a ``float``
+of seconds on a local clock that only ever grows and that goes on counting while the machine is
+suspended, so that a beat which slept through its lease knows it.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+MICROS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_NAIVE = datetime(1970, 1, 1)  # noqa: DTZ001 - the base of naive wall-clock arithmetic
+
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def monotonic() -> float:
+        """Seconds on a clock that never goes back and counts suspension; only differences mean anything."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+else:  # pragma: no cover - platforms without CLOCK_BOOTTIME (macOS counts suspension in monotonic())
+    monotonic = time.monotonic
+
+
+def micros(when: datetime) -> int:
+    """The instant of an aware datetime.
+
+    >>> micros(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000
+    """
+    span = when - _EPOCH
+    return (span.days * 86400 + span.seconds) * MICROS + span.microseconds
+
+
+def moment(instant: int) -> datetime:
+    """The aware UTC datetime of an instant.
+
+    >>> moment(1_000_000).isoformat()
+    '1970-01-01T00:00:01+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=instant)
+
+
+def naive_micros(when: datetime) -> int:
+    """A naive wall-clock reading as microseconds since 1970-01-01T00:00 on that same wall."""
+    span = when.replace(tzinfo=None) - _EPOCH_NAIVE
+    return (span.days * 86400 + span.seconds) * MICROS + span.microseconds
+
+
+def wall_micros() -> int:
+    """The local wall clock, used only to show how far it is from Redis's (the skew)."""
+    return time.time_ns() // 1000
+
+
+def score(instant: int) -> str:
+    """An instant as a sorted-set score: unix seconds with microseconds.
+
+    >>> score(1_500_000)
+    '1.500000'
+    """
+    return f"{instant // MICROS}.{instant % MICROS:06d}"
+
+
+def from_score(text: str | float) -> int:
+    """The instant of a score; exact to the microsecond until the year 2242."""
+    return round(float(text) * MICROS)

@@ -1,0 +1,104 @@
+"""What can go wrong, in words a person can act on.
+
+Every message says what happened, what it means and what to do. Nothing here ever carries a
+password: URLs pass through :func:`mask` first.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+
+
+class RedlockBeatError(Exception):
+    """Base of every error this package raises."""
+
+
+class InvalidSetting(RedlockBeatError, ValueError):
+    """A ``redlock_beat_*`` setting has a value that cannot work.
+
+    Raised once, when beat or :class:`~redlock_beat.Schedule` starts; the message names the setting
+    and the values it accepts.
+    """
+
+
+class InvalidSchedule(RedlockBeatError, ValueError):
+    """An entry cannot be stored: its schedule, arguments or policies are not usable.
+
+    Nothing was changed. The message names the field and says what would be accepted.
+    """
+
+
+class EntryExists(RedlockBeatError):
+    """An entry of this name exists already.
+
+    Nothing was changed. Pass ``replace=True`` to replace it, or use ``update()``.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"an entry named {name!r} exists already; nothing was changed. "
+            "Pass replace=True to replace it, or use update() to change parts of it."
+        )
+        self.name = name
+
+
+class NoSuchEntry(RedlockBeatError, KeyError):
+    """There is no entry of this name in the schedule."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"there is no entry named {self.name!r}; `celery redlock list` shows those there are."
+
+
+class StaleRevision(RedlockBeatError):
+    """The entry was edited by somebody else since it was read.
+
+    Nothing was changed. Read the entry again, repeat the edit on it, and pass its new revision.
+    """
+
+    def __init__(self, name: str, expected: int, found: int | None) -> None:
+        now = "it was removed" if found is None else f"it is at revision {found} now"
+        super().__init__(
+            f"entry {name!r} was edited since you read revision {expected}: {now}. Nothing was changed. "
+            "Read it again, repeat the edit, and pass the new revision."
+        )
+        self.name, self.expected, self.found = name, expected, found
+
+
+class UnsupportedServer(RedlockBeatError):
+    """The Redis server can never work with this package (older than 6.2, or a needed command is off)."""
+
+
+class RedisUnavailable(RedlockBeatError, ConnectionError):
+    """Redis did not answer within the time allowed; whether the last edit took effect is in the message."""
+
+
+class Deposed(RedlockBeatError):
+    """The term of this beat has ended: another beat leads now. A normal event, never fatal."""
+
+
+class Unrenderable(RedlockBeatError):
+    """An entry could not be turned into a message; it is retried later, the others are unaffected."""
+
+
+def traceback_of(exc: BaseException) -> str:
+    """The traceback of an error as text, with the passwords of every URL in it hidden."""
+    return mask("".join(traceback.format_exception(exc)))
+
+
+_PASSWORD = re.compile(r"(?P<scheme>[a-z0-9+]+://)(?P<user>[^:@/\s]*):(?P<password>.*?)@(?=[^@\s/]*(?:[/\s?;,]|$))")
+_QUERY = re.compile(r"(?i)([?&](?:password|passwd|secret|token)=)[^&\s]+")
+
+
+def mask(text: object) -> str:
+    """Hide the passwords of every URL in *text*.
+
+    >>> mask("cannot reach redis://user:s3cret@host:6379/0")
+    'cannot reach redis://user:***@host:6379/0'
+    """
+    hidden = _PASSWORD.sub(lambda m: f"{m['scheme']}{m['user']}:***@", str(text))
+    return _QUERY.sub(r"\1***", hidden)
