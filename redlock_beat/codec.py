@@ -1,0 +1,135 @@
+"""Entry <-> JSON, versioned. Nothing is executed, imported or unpickled from stored data.
+
+Only what differs from the default is written, so that a plain entry is small. Arguments are JSON as
+kombu writes it, which also carries datetimes, decimals and UUIDs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from kombu.utils.json import dumps as kombu_dumps
+from kombu.utils.json import loads as kombu_loads
+
+from .entry import Entry, State
+from .errors import InvalidSchedule
+from .schedules import from_data
+
+VERSION = 1
+MAX_DEFINITION = 256 * 1024
+
+#: Field of Entry -> key in JSON, for those written as they are when they differ from the default.
+_PLAIN = {
+    "enabled": "enabled", "note": "note", "paused_by": "by", "dst_gap": "gap", "dst_fold": "fold",
+    "missed": "missed", "grace": "grace", "jitter": "jitter", "starts": "starts", "ends": "ends",
+    "max_runs": "runs", "keep": "keep", "delivery": "delivery", "reference": "ref",
+}  # fmt: skip
+_DEFAULTS = {one.name: one.default for one in fields(Entry)}
+
+
+def encode(entry: Entry) -> str:
+    """The definition of an entry as it stands in Redis.
+
+    >>> from .schedules import Interval
+    >>> decode("a", encode(Entry("a", "tasks.add", Interval.of(30)))).task
+    'tasks.add'
+    """
+    data: dict[str, Any] = {
+        "v": VERSION,
+        "uid": entry.uid,
+        "rev": entry.revision,
+        "task": entry.task,
+        "kind": entry.schedule.kind,
+        **{f"s_{key}": value for key, value in entry.schedule.data().items()},
+        "at": entry.anchor,
+    }
+    if entry.timezone != "UTC":
+        data["tz"] = entry.timezone
+    if entry.origin != "api":
+        data["from"] = entry.origin
+    for name, key in _PLAIN.items():
+        value = getattr(entry, name)
+        if value != _DEFAULTS[name]:
+            data[key] = value
+    if not entry.reference:
+        for key, value in (("args", entry.args), ("kwargs", entry.kwargs), ("options", entry.options)):
+            if value:
+                data[key] = carried(value, f"entry {entry.name!r}: {key}")
+        if entry.canvas is not None:
+            data["canvas"] = carried(entry.canvas, f"entry {entry.name!r}: the signature")
+    text = kombu_dumps(data, separators=(",", ":"), ensure_ascii=False)
+    if len(text.encode()) > MAX_DEFINITION:
+        raise InvalidSchedule(
+            f"entry {entry.name!r} is {len(text.encode())} bytes as JSON, more than the {MAX_DEFINITION} allowed. "
+            "Keep the data elsewhere and pass a reference to it."
+        )
+    return str(text)
+
+
+def carried(value: Any, what: str) -> Any:
+    """*value*, proved to come back from JSON as it went in (tuples as lists), or InvalidSchedule."""
+    try:
+        back = kombu_loads(kombu_dumps(value))
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise InvalidSchedule(
+            f"{what} cannot be stored, because JSON cannot carry it: {exc}. Entries made at runtime hold only what "
+            "JSON can (also datetime, Decimal, UUID); anything else may stand in beat_schedule."
+        ) from None
+    plain = _listed(value)
+    if back != plain:
+        raise InvalidSchedule(
+            f"{what} would come back from JSON changed (keys that are no strings, NaN, or a type of its own): "
+            f"{str(plain)[:100]} would become {str(back)[:100]}."
+        )
+    return plain
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _listed(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_listed(one) for one in value]
+    return value
+
+
+def decode(name: str, text: str, state: State | None = None) -> Entry:
+    """The entry of a definition, or InvalidSchedule with the reason."""
+    try:
+        data = kombu_loads(text)
+        if not isinstance(data, dict):
+            raise InvalidSchedule("it is not a JSON object")
+        version = data.get("v")
+        if version != VERSION:
+            raise InvalidSchedule(
+                f"its schema version is {version!r}; this release reads {VERSION}. Upgrade the beat that reads it"
+            )
+        spec = from_data(data["kind"], {k[2:]: v for k, v in data.items() if k.startswith("s_")})
+        given = {field: data[key] for field, key in _PLAIN.items() if key in data}
+        return Entry(
+            name=name,
+            task=data["task"],
+            schedule=spec,
+            args=tuple(data.get("args", ())),
+            kwargs=data.get("kwargs", {}),
+            options=data.get("options", {}),
+            canvas=data.get("canvas"),
+            uid=str(data["uid"]),
+            revision=int(data["rev"]),
+            origin=data.get("from", "api"),
+            anchor=int(data["at"]),
+            timezone=data.get("tz", "UTC"),
+            state=state,
+            **given,
+        )
+    except InvalidSchedule as exc:
+        raise InvalidSchedule(f"the definition of {name!r} cannot be used: {exc}") from None
+    except Exception as exc:  # noqa: BLE001 - stored text may be anything; the reason goes to quarantine
+        raise InvalidSchedule(f"the definition of {name!r} cannot be read: {exc!r}") from None
+
+
+def compact(data: Any) -> str:
+    """JSON without spaces and with sorted keys: the same data is always the same text."""
+    return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
