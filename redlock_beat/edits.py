@@ -1,0 +1,148 @@
+"""What an edit does to an entry: pure functions from what stands in Redis to what shall stand there.
+
+Used alike by the API, the command line and the configuration sync, so that they cannot drift.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from .clock import score
+from .codec import decode, encode
+from .entry import Entry, State
+from .errors import InvalidSchedule
+from .policies import Missed, act_at, first_slot, next_slot, plan
+from .schedules import Interval
+from .store import ABSENT, DROP, KEEP, Edit, Stored, parse_state
+
+#: What decides when an entry is due; changing any of these re-computes its next slot.
+_TIMING = ("schedule", "timezone", "dst_gap", "dst_fold", "starts", "ends", "jitter")
+
+
+def readable(stored: Stored) -> Entry | None:
+    """The entry as it stands in Redis; None when there is none, or none that can be read."""
+    if stored.definition is None:
+        return None
+    try:
+        return decode(stored.name, stored.definition, parse_state(stored.state))
+    except InvalidSchedule:
+        return None
+
+
+def created(entry: Entry, now: int, *, run_now: bool = False, expected: str = ABSENT) -> Edit:
+    """A new entry: it first fires at its first slot after now, never at once, unless *run_now*."""
+    entry = replace(entry, anchor=entry.anchor or now)
+    nominal = now if run_now else first_slot(entry, now)
+    state = State(entry.uid, entry.revision, nominal)
+    return Edit(
+        entry.name, expected, definition=encode(entry), state=state.text(), score=_score(entry, nominal, run_now)
+    )
+
+
+def updated(old: Entry, new: Entry, now: int, current: str, catchup_limit: int) -> Edit:
+    """An edit of an entry. Its next slot moves only if what decides it has changed.
+
+    What is already due under the old schedule is settled first: it is handed to the leader as it
+    stands. An interval then counts on from its last nominal, everything else from now.
+    """
+    state = old.state
+    assert state is not None
+    changed = [name for name in _TIMING if getattr(old, name) != getattr(new, name)]
+    manual: list[tuple[str, str]] = []
+    new = replace(new, uid=old.uid, revision=old.revision + 1, anchor=old.anchor)
+    nominal, attempts, count = state.nominal, state.attempts, state.count
+    when = KEEP
+    if changed:
+        last = _last_nominal(old, state, now)
+        if old.enabled and state.nominal is not None and act_at(old, state.nominal) <= now:
+            settled = plan(old, state.nominal, state.count, now, catchup_limit)
+            manual = settle(old, settled.sends, settled.missed, now)
+            count += len(settled.sends)
+            last = max([*settled.sends, settled.missed.last if settled.missed else 0, last or 0]) or None
+        if "schedule" in changed or "starts" in changed:
+            counts_on = isinstance(new.schedule, Interval) and isinstance(old.schedule, Interval) and last is not None
+            new = replace(new, anchor=last if counts_on and last is not None else now)
+        nominal = first_slot(new, now)
+        attempts = 0
+        when = _score(new, nominal)
+    elif old.enabled != new.enabled:
+        if new.enabled and nominal is not None and nominal <= now:
+            nominal = next_slot(new, now)  # resumed by an edit: from now on
+        when = _score(new, nominal)
+    if not new.enabled:
+        when = DROP
+    after = State(new.uid, new.revision, nominal, state.last, count, attempts)
+    return Edit(new.name, current, definition=encode(new), state=after.text(), score=when, manual=manual)
+
+
+def _last_nominal(entry: Entry, state: State, now: int) -> int | None:
+    """The slot before the pending one, for an interval to count on from."""
+    spec = entry.schedule
+    if isinstance(spec, Interval) and not spec.relative and state.nominal is not None:
+        return min(state.nominal - spec.every, now)
+    return None
+
+
+def paused(old: Entry, note: str | None, by: str | None, current: str) -> Edit:
+    """Pause an entry: it leaves `due`; the slot it was waiting for is remembered."""
+    new = replace(old, enabled=False, note=note, paused_by=by, revision=old.revision + 1)
+    return _same_place(old, new, current, DROP)
+
+
+def resumed(old: Entry, now: int, current: str, *, catch_up: bool = False) -> Edit:
+    """Resume an entry from now; with *catch_up*, what it missed while paused falls under its policy."""
+    new = replace(old, enabled=True, note=None, paused_by=None, revision=old.revision + 1)
+    state = old.state
+    assert state is not None
+    nominal = state.nominal
+    if nominal is not None and not catch_up and nominal <= now:
+        nominal = next_slot(new, now)
+    after = replace(state, revision=new.revision, nominal=nominal, attempts=0)
+    return Edit(new.name, current, definition=encode(new), state=after.text(), score=_score(new, nominal))
+
+
+def removed(name: str, current: str) -> Edit:
+    """Remove an entry. It wins over a tick in flight: the commit finds another state than it read."""
+    return Edit(name, current, definition=DROP, state=DROP, score=DROP)
+
+
+def _same_place(old: Entry, new: Entry, current: str, when: str) -> Edit:
+    assert old.state is not None
+    after = replace(old.state, revision=new.revision)
+    return Edit(new.name, current, definition=encode(new), state=after.text(), score=when)
+
+
+def _score(entry: Entry, nominal: int | None, at_once: bool = False) -> str:
+    if nominal is None or not entry.enabled:
+        return DROP
+    return score(nominal if at_once else act_at(entry, nominal))
+
+
+# --- items in `manual` -----------------------------------------------------------------------------
+
+
+def manual_item(
+    entry: Entry, how: str, nominal: int | None, now: int, request: str = "", missed: Missed | None = None
+) -> str:
+    """What waits in `manual`: a trigger, a backfilled slot, or one settled by an edit."""
+    data: dict[str, Any] = {
+        "entry": entry.name,
+        "uid": entry.uid,
+        "how": how,
+        "nominal": nominal,
+        "req": request,
+        "at": now,
+    }
+    if missed is not None:
+        data["missed"] = [missed.first, missed.last, missed.count, missed.why]
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+
+def settle(entry: Entry, sends: tuple[int, ...], missed: Missed | None, now: int) -> list[tuple[str, str]]:
+    """Slots that were due before an edit, to be sent by the leader as they stand."""
+    items = [(manual_item(entry, "settled", nominal, now), score(now + i)) for i, nominal in enumerate(sends)]
+    if missed is not None:
+        items.insert(0, (manual_item(entry, "settled", None, now, missed=missed), score(now)))
+    return items

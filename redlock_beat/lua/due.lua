@@ -1,0 +1,23 @@
+-- What is due now, and when to look again. Renews the term.
+-- KEYS: lease, epoch, due, state, manual, outbox, beats
+-- ARGV: lease text, epoch, ttl in ms, how many, token, heartbeat ('' for none now)
+-- returns: {0} when the term is over, else
+--   {1, now in s, its microseconds, next score or '', outbox length,
+--    {name, score, ...}, {state or false, ...}, {manual item, score, ...}}
+-- include: fence
+if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return {0} end
+local time = redis.call('TIME')
+local now = time[1] .. '.' .. string.format('%06d', tonumber(time[2]))
+renew_term(KEYS[1], ARGV[1], ARGV[3])
+if ARGV[6] ~= '' then redis.pcall('HSET', KEYS[7], ARGV[5], ARGV[6]) end
+local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
+local manual = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
+local names, states = {}, {}
+for i = 1, #due, 2 do names[#names + 1] = due[i] end
+if #names > 0 then states = redis.call('HMGET', KEYS[4], unpack(names)) end
+local ahead = ''
+for _, key in ipairs({KEYS[3], KEYS[5]}) do
+  local first = redis.call('ZRANGEBYSCORE', key, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+  if first[2] and (ahead == '' or tonumber(first[2]) < tonumber(ahead)) then ahead = first[2] end
+end
+return {1, time[1], time[2], ahead, redis.call('HLEN', KEYS[6]), due, states, manual}

@@ -1,0 +1,501 @@
+"""One typed method per atomic step; nothing else talks to the schedule's Redis.
+
+Repeating any of these is harmless: a write compares what it was made from, or carries a request id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import lua
+from .clock import MICROS, from_score, score
+from .connection import Target
+from .entry import State
+from .errors import Deposed, UnsupportedServer
+
+#: Leave a field of an edit as it is; remove it.
+KEEP, DROP = "=", "-"
+#: What an edit may expect instead of a state: nothing there, something there, anything.
+ABSENT, PRESENT, ANY = "", "+", "*"
+
+#: Edits in one script: it stays well below 10 ms.
+PAGE = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """A term as the scripts check it: the text of the lease, its epoch, its length."""
+
+    text: str
+    epoch: int
+    ttl_ms: int
+
+    @property
+    def words(self) -> tuple[str, int, int]:
+        """The first three arguments of every fenced script."""
+        return (self.text, self.epoch, self.ttl_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What the server said at first contact."""
+
+    now: int
+    version: str
+    policy: str
+    maxmemory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a standby sees."""
+
+    held: str
+    left_ms: int
+    subscribers: int
+    uptime: int
+    replid: str
+
+
+@dataclass(frozen=True, slots=True)
+class DueItem:
+    """An entry that is due: its name, the score and the state to compare at the commit."""
+
+    name: str
+    score: str
+    state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is due now, and when to look again."""
+
+    now: int
+    next_at: int | None
+    outbox: int
+    entries: list[DueItem]
+    manual: list[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class Occurrence:
+    """One occurrence as the commit takes it; see ``commit.lua``."""
+
+    name: str
+    expected: str
+    state: str
+    score_after: str
+    state_after: str
+    retry_score: str
+    retry_state: str
+    manual: bool = False
+    away: bool = False
+    pushes: list[list[Any]] = field(default_factory=list)
+    rows: list[list[Any]] = field(default_factory=list)
+    failed_row: list[Any] = field(default_factory=list)
+
+    def words(self) -> list[Any]:
+        """The arguments of the script."""
+        out: list[Any] = [
+            self.name, "m" if self.manual else "d", self.expected, self.state, self.score_after, self.state_after,
+            self.retry_score, self.retry_state, "1" if self.away else "0", len(self.pushes),
+        ]  # fmt: skip
+        for push in self.pushes:
+            out.append(len(push))
+            out.extend(push)
+        out.append(len(self.rows))
+        for row in self.rows:
+            out.append(len(row))
+            out.extend(row)
+        out.append(len(self.failed_row))
+        out.extend(self.failed_row)
+        return out
+
+
+@dataclass(slots=True)
+class Edit:
+    """One edit of one entry; see ``edit.lua``."""
+
+    name: str
+    expected: str
+    definition: str = KEEP
+    state: str = KEEP
+    score: str = KEEP
+    configured: str = KEEP
+    archive: str = KEEP
+    manual: list[tuple[str, str]] = field(default_factory=list)
+
+    def words(self) -> list[Any]:
+        """The arguments of the script."""
+        out: list[Any] = [
+            self.name, self.expected, self.definition, self.state, self.score, self.configured, self.archive,
+            len(self.manual),
+        ]  # fmt: skip
+        for item, when in self.manual:
+            out.extend((item, when))
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An entry as it stands in Redis."""
+
+    name: str
+    definition: str | None
+    state: str | None
+    score: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """An edit that was not applied: which, and the state that stands there now."""
+
+    index: int
+    state: str
+
+
+class Store:
+    """The schedule's Redis, one method per atomic step.
+
+    >>> from .config import Settings
+    >>> Store(Target(Settings(url="redis://localhost"))).keys.due
+    '{redlock-beat}:due'
+    """
+
+    def __init__(self, target: Target, client: Any = None) -> None:
+        self.target = target
+        self.keys = target.keys
+        self.settings = target.settings
+        self.client = client if client is not None else target.client()
+        self._scripts: dict[str, Any] = {}
+
+    def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts[name] = self.client.register_script(lua.source(name))
+        return script(keys=keys, args=args)
+
+    # --- first contact ---
+
+    def hello(self) -> Hello:
+        """First contact; :class:`UnsupportedServer` when the server can never work."""
+        probe = self.keys.request("probe")
+        why, seconds, rest, version, policy, limit = self._run("hello", [probe], [])
+        lowered = str(why).lower()
+        if "unknown" in lowered and "command" in lowered:
+            raise UnsupportedServer(
+                f"the server at {self.target} is too old or has commands switched off (version {version or 'unknown'}, "
+                f"GETDEL: {why}). redlock_beat needs Redis 6.2 or newer, or Valkey. Upgrade it, or point "
+                "redlock_beat_url at one that is."
+            )
+        return Hello(int(seconds) * MICROS + int(rest), str(version), str(policy), int(limit or 0))
+
+    def now(self) -> int:
+        """Redis's time."""
+        seconds, rest = self.client.time()
+        return int(seconds) * MICROS + int(rest)
+
+    def prove(self, key: str, nonce: str, broker_db: int) -> str:
+        """Whether the broker is this server; see ``prove.lua``."""
+        if self.target.cluster:
+            return "refused: a cluster has no other database, and its keys lie on many servers"
+        return str(self._run("prove", [], [key, nonce, broker_db, self.keys.db]))
+
+    # --- the term ---
+
+    def look(self, token: str, heartbeat: str) -> Look:
+        """Who leads; writes the heartbeat of this replica when one is given."""
+        k = self.keys
+        start, end = k.beat("\0").split("\0")
+        held, left, seen, uptime, replid = self._run("look", [k.lease, k.beats], [start, end, token, heartbeat])
+        return Look(str(held), int(left), int(seen), int(uptime), str(replid))
+
+    def acquire(
+        self, token: str, ttl_ms: int, confirmed: bool, owner: str, lowest: int, steal: str = ""
+    ) -> Fence | str:
+        """Stand for election: the fence of the term, or the text of the lease that another holds."""
+        k = self.keys
+        channel = k.beat(steal.split(" ", 1)[0]) if steal else ""
+        won, epoch, text = self._run(
+            "acquire", [k.lease, k.epoch], [token, ttl_ms, int(confirmed), owner, lowest, steal, channel]
+        )
+        return Fence(str(text), int(epoch), ttl_ms) if won == 1 else str(text)
+
+    def renew(self, fence: Fence, ttl_ms: int | None = None) -> None:
+        """Renew the term, perhaps for longer; :class:`Deposed` when it is over."""
+        text, epoch, own = fence.words
+        if self._run("renew", [self.keys.lease, self.keys.epoch], [text, epoch, ttl_ms or own]) != 1:
+            raise Deposed
+
+    def release(self, fence: Fence | None, token: str) -> bool:
+        """Give the term back and tell the others."""
+        k = self.keys
+        return bool(self._run("release", [k.lease, k.beats], [fence.text if fence else "-", token, k.wake]))
+
+    # --- dispatch ---
+
+    def due(self, fence: Fence, limit: int, token: str = "", heartbeat: str = "") -> Due:
+        """What is due now; :class:`Deposed` when the term is over. Carries a heartbeat along."""
+        k = self.keys
+        keys = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats]
+        got = self._run("due", keys, [*fence.words, limit, token, heartbeat])
+        if got[0] != 1:
+            raise Deposed
+        _, seconds, rest, ahead, outbox, due, states, manual = got
+        entries = [DueItem(due[2 * i], due[2 * i + 1], states[i]) for i in range(len(states))]
+        return Due(
+            int(seconds) * MICROS + int(rest),
+            from_score(ahead) if ahead else None,
+            int(outbox),
+            entries,
+            [(manual[i], manual[i + 1]) for i in range(0, len(manual), 2)],
+        )
+
+    def definitions(self, names: Sequence[str]) -> list[str | None]:
+        """The definitions of some entries."""
+        found: list[str | None] = []
+        for i in range(0, len(names), 1000):
+            found.extend(self.client.hmget(self.keys.entries, list(names[i : i + 1000])))
+        return found
+
+    def commit(
+        self, fence: Fence, occurrences: Sequence[Occurrence], broker_db: int, token: str, heartbeat: str
+    ) -> list[str]:
+        """Turn due occurrences into sent ones; what became of each."""
+        k = self.keys
+        args: list[Any] = [
+            *fence.words, self.settings.ledger_size, broker_db, k.db, token, heartbeat, len(occurrences),
+        ]  # fmt: skip
+        for one in occurrences:
+            args.extend(one.words())
+        got = self._run("commit", [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.manual, k.beats], args)
+        if got[0] != 1:
+            raise Deposed
+        return [str(one) for one in got[1:]]
+
+    def quarantine(
+        self, fence: Fence, name: str, state: str, report: str, retry: int | None, state_then: str, row: list[Any]
+    ) -> bool:
+        """Set an entry aside; False when it has changed meanwhile."""
+        k = self.keys
+        got = self._run(
+            "quarantine",
+            [k.lease, k.epoch, k.due, k.state, k.quarantine, k.ledger],
+            [
+                *fence.words, name, state, report, "" if retry is None else score(retry), state_then,
+                self.settings.ledger_size, *row,
+            ],
+        )  # fmt: skip
+        if got == -1:
+            raise Deposed
+        return bool(got)
+
+    def drop_manual(self, fence: Fence, item: str, row: list[Any], retry: int | None = None) -> None:
+        """Remove a manual item that cannot be sent, or put it off until *retry*."""
+        k = self.keys
+        args = [*fence.words, item, "" if retry is None else score(retry), self.settings.ledger_size, *row]
+        if self._run("drop_manual", [k.lease, k.epoch, k.manual, k.ledger], args) == -1:
+            raise Deposed
+
+    def quarantined(self) -> dict[str, str]:
+        """Every report in quarantine."""
+        return dict(self.client.hgetall(self.keys.quarantine))
+
+    def acquit(self, *names: str) -> None:
+        """Take entries out of quarantine: they work again."""
+        if names:
+            self.client.hdel(self.keys.quarantine, *names)
+
+    # --- slow entries: noted unfenced, even by a deposed leader ---
+
+    def note_slow(self, name: str) -> int:
+        """Note that rendering an entry overran; how often that has been."""
+        return int(self.client.hincrby(self.keys.slow, name, 1))
+
+    def forget_slow(self, name: str) -> None:
+        """An entry renders in time again."""
+        self.client.hdel(self.keys.slow, name)
+
+    def slow(self) -> dict[str, int]:
+        """Entries that render alone, with how often they overran."""
+        return {name: int(times) for name, times in self.client.hgetall(self.keys.slow).items()}
+
+    # --- the outbox ---
+
+    def outbox_load(self, fence: Fence) -> Iterator[tuple[str, str]]:
+        """Every item in the outbox, re-stamped as this term's: (id, item as stamped)."""
+        k, cursor = self.keys, "0"
+        while True:
+            got = self._run("outbox_load", [k.lease, k.epoch, k.outbox], [*fence.words, cursor, 100])
+            if got[0] != 1:
+                raise Deposed
+            _, cursor, found = got
+            for i in range(0, len(found), 2):
+                yield found[i], found[i + 1]
+            if str(cursor) == "0":
+                return
+
+    def outbox_take(self, fence: Fence, item_id: str, item: str) -> bool:
+        """Take an item out before it is published at most once; whether this beat may publish it."""
+        k = self.keys
+        got = self._run("outbox_take", [k.lease, k.epoch, k.outbox], [*fence.words, item_id, item])
+        if got == -1:
+            raise Deposed
+        return bool(got)
+
+    def outbox_done(self, rows: Sequence[tuple[str, bool, list[Any]]]) -> int:
+        """Remove items by id, each with its ledger row; the flag: only if it was still there."""
+        args: list[Any] = [self.settings.ledger_size, len(rows)]
+        for item_id, must, row in rows:
+            args.extend((item_id, int(must), len(row), *row))
+        return int(self._run("outbox_done", [self.keys.outbox, self.keys.ledger], args))
+
+    # --- edits ---
+
+    def edit(
+        self,
+        edits: Sequence[Edit],
+        *,
+        request: str | None = None,
+        fence: Fence | None = None,
+        each: bool = False,
+        config: str = KEEP,
+    ) -> Conflict | list[int]:
+        """Apply edits, all or none (or, with *each*, those that compare; the indexes left out are returned)."""
+        k = self.keys
+        keys = [
+            k.entries, k.state, k.due, k.configured, k.archive, k.quarantine, k.manual, k.config, k.lease, k.epoch,
+            k.slow,
+        ]  # fmt: skip
+        if request is not None:
+            keys.append(k.request(request))
+        words = fence.words if fence else ("", 0, 0)
+        args: list[Any] = [*words, k.wake, "each" if each else "all", config, len(edits)]
+        for one in edits:
+            args.extend(one.words())
+        answer = str(self._run("edit", keys, args))
+        if answer == "deposed":
+            raise Deposed
+        if answer.startswith("conflict "):
+            _, index, state = answer.split(" ", 2)
+            return Conflict(int(index), state)
+        return [int(one) for one in answer.split(" ")[1:]]
+
+    def read(self, names: Sequence[str]) -> tuple[int, list[Stored]]:
+        """Redis's time, and some entries as they stand at that instant."""
+        k = self.keys
+        now, found = 0, []
+        for i in range(0, max(len(names), 1), PAGE):
+            page = list(names[i : i + PAGE])
+            got = self._run("read", [k.entries, k.state, k.due], page)
+            now = int(got[0]) * MICROS + int(got[1])
+            for j, name in enumerate(page):
+                definition, state, when = got[2 + 3 * j : 5 + 3 * j]
+                found.append(Stored(name, definition, state, when))
+        return now, found
+
+    def names(self, page: int = 1000) -> Iterator[list[str]]:
+        """The names of all entries, in pages; each at least once."""
+        cursor: Any = 0
+        while True:
+            cursor, found = self.client.hscan(self.keys.entries, cursor, count=page)
+            if found:
+                yield list(found)
+            if int(cursor) == 0:
+                return
+
+    def entries(self, page: int = 500) -> Iterator[list[Stored]]:
+        """All entries, in pages."""
+        seen: set[str] = set()
+        for found in self.names(page):
+            fresh = [name for name in found if name not in seen]
+            seen.update(fresh)
+            yield [one for one in self.read(fresh)[1] if one.definition is not None]
+
+    def size(self) -> int:
+        """How many entries there are."""
+        return int(self.client.hlen(self.keys.entries))
+
+    def exists(self, name: str) -> bool:
+        """Whether there is an entry of this name."""
+        return bool(self.client.hexists(self.keys.entries, name))
+
+    # --- the configuration ---
+
+    def config(self) -> str | None:
+        """Version and digest of the configuration as last synced."""
+        got = self.client.get(self.keys.config)
+        return None if got is None else str(got)
+
+    def configured(self) -> dict[str, str]:
+        """Name -> digest of what the configuration last said; read in pages."""
+        return dict(self.client.hscan_iter(self.keys.configured, count=1000))
+
+    def archived(self, names: Sequence[str]) -> dict[str, str]:
+        """What stands in the archive under these names."""
+        found: dict[str, str] = {}
+        for i in range(0, len(names), 1000):
+            page = list(names[i : i + 1000])
+            texts = self.client.hmget(self.keys.archive, page)
+            found.update({name: text for name, text in zip(page, texts, strict=True) if text is not None})
+        return found
+
+    # --- what there is to look at ---
+
+    def beats(self) -> dict[str, str]:
+        """Token -> heartbeat of every replica."""
+        return dict(self.client.hgetall(self.keys.beats))
+
+    def forget_beats(self, tokens: Iterable[str]) -> None:
+        """Remove the heartbeats of replicas that are long gone."""
+        gone = list(tokens)
+        if gone:
+            self.client.hdel(self.keys.beats, *gone)
+
+    def lease(self) -> tuple[str | None, int, str | None]:
+        """Text of the lease, milliseconds left, and the epoch."""
+        pipe = self.client.pipeline(transaction=False)
+        pipe.get(self.keys.lease)
+        pipe.pttl(self.keys.lease)
+        pipe.get(self.keys.epoch)
+        text, left, epoch = pipe.execute()
+        return text, int(left), epoch
+
+    def overdue(self, now: int) -> tuple[int, int | None]:
+        """How many entries are due and not sent, and the oldest of their times."""
+        pipe = self.client.pipeline(transaction=False)
+        pipe.zcount(self.keys.due, "-inf", score(now))
+        pipe.zrange(self.keys.due, 0, 0, withscores=True)
+        many, first = pipe.execute()
+        return int(many), from_score(first[0][1]) if first else None
+
+    def outbox_size(self) -> int:
+        """Items claimed and not yet accepted by the broker."""
+        return int(self.client.hlen(self.keys.outbox))
+
+    def ledger(self, newest_first: bool = True, since: int | None = None, page: int = 500) -> Iterator[dict[str, str]]:
+        """The rows of the ledger, in pages."""
+        low = "-" if since is None else f"{since // 1000}-0"
+        end = "+" if newest_first else low
+        while True:
+            if newest_first:
+                rows = self.client.xrevrange(self.keys.ledger, end, low, count=page)
+            else:
+                rows = self.client.xrange(self.keys.ledger, end, "+", count=page)
+            for row_id, row in rows:
+                yield {"row": row_id, **row}
+            if len(rows) < page:
+                return
+            end = f"({rows[-1][0]}"
+
+
+def parse_state(text: str | None) -> State | None:
+    """The state of a text; None when there is none or it cannot be read."""
+    if not text:
+        return None
+    try:
+        return State.parse(text)
+    except ValueError:
+        return None
