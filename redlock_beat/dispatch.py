@@ -1,0 +1,653 @@
+"""Due occurrences -> messages -> one commit.
+
+A turn reads what is due, plans each entry's slots by its policies, has them rendered and commits
+them in batches. One entry that does not decode, compute or render is one bad entry: it is set aside
+with its reason and tried again, and all others are on time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from typing import Any
+
+from . import __version__
+from .clock import MICROS, monotonic, score, wall_micros
+from .codec import compact, decode
+from .config import Settings
+from .connection import TROUBLE
+from .entry import Entry, State
+from .errors import InvalidSchedule, mask, traceback_of
+from .lease import Lease, Term
+from .outbox import Item, Publisher, stamp, unstamp
+from .policies import Missed, act_at, first_slot, plan
+from .render import Rendered, Renderer, task_id
+from .schedules import Once
+from .store import ANY, DROP, KEEP, Due, DueItem, Edit, Occurrence, Store, Stored, parse_state
+
+logger = logging.getLogger("redlock_beat")
+
+#: A batch is committed when it is full, or when rendering it has taken so long.
+RENDER_SPAN = 0.1
+#: Times an entry may overrun `render_limit`, alone, before it is set aside.
+OVERRUNS = 3
+#: The longest pause before an occurrence that failed is tried again.
+RETRY_LIMIT = 60 * MICROS
+#: How long a trigger, backfill or settled slot that cannot be rendered is tried.
+MANUAL_LIMIT = 3600 * MICROS
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one turn did, and when to take the next."""
+
+    now: int
+    next_at: int | None
+    sent: int
+    #: Something was due; look again at once.
+    busy: bool
+    #: The outbox is full: look again in a moment.
+    blocked: bool
+
+
+@dataclass(slots=True)
+class _Batched:
+    """An occurrence in a batch, with what is needed once it is committed."""
+
+    occurrence: Occurrence
+    entry: Entry
+    nominal: int | None
+    id: str
+    items: list[tuple[str, str]]
+
+
+class Cache:
+    """Decoded entries by name, checked against uid and revision; the least used go first."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+
+    def get(self, name: str, state: State) -> Entry | None:
+        """The entry, if it is the one *state* is about."""
+        entry = self._entries.get(name)
+        if entry is None or entry.uid != state.uid or entry.revision != state.revision:
+            return None
+        self._entries.move_to_end(name)
+        return entry
+
+    def put(self, entry: Entry) -> None:
+        """Keep an entry, if there is room for any."""
+        if self.size:
+            self._entries[entry.name] = entry
+            self._entries.move_to_end(entry.name)
+            if len(self._entries) > self.size:
+                self._entries.popitem(last=False)
+
+
+class SlowWatch:
+    """Notes an entry whose rendering outlasts its time, from a thread: the loop may never come back.
+
+    It notes, and nothing else: renewing the lease is the loop's alone.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._current: tuple[str, float, float] | None = None
+        self._noted: str | None = None
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def begin(self, name: str, limit: float) -> None:
+        """Rendering of an entry begins; it should take less than *limit* seconds."""
+        self._current = (name, monotonic(), limit)
+        if not self._wake.is_set():
+            self._wake.set()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="redlock-beat-watch", daemon=True)
+            self._thread.start()
+
+    def end(self) -> bool:
+        """Rendering has ended; whether it overran."""
+        current, self._current = self._current, None
+        noted, self._noted = self._noted, None
+        if current is None:
+            return False
+        overran = monotonic() - current[1] > current[2]
+        if overran and noted != current[0]:
+            self._note(current[0])
+        return overran
+
+    def rest(self) -> None:
+        """Nothing is rendered for a while: the thread sleeps."""
+        self._wake.clear()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            current = self._current
+            if current is not None:
+                name, began, limit = current
+                left = began + limit - monotonic()
+                if left <= 0 and self._noted != name:
+                    self._noted = name
+                    self._note(name)
+                time.sleep(max(0.02, min(left if left > 0 else limit, 0.5)))
+            else:
+                time.sleep(0.1)
+
+    def _note(self, name: str) -> None:
+        try:
+            self.store.note_slow(name)
+        except TROUBLE as exc:
+            logger.debug("That entry %r renders slowly could not be noted: %s", name, mask(exc))
+
+
+class Dispatcher:
+    """Sends what is due, on the strength of a term."""
+
+    def __init__(
+        self, settings: Settings, store: Store, lease: Lease, renderer: Renderer, publisher: Publisher
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.lease = lease
+        self.renderer = renderer
+        self.publisher = publisher
+        self.cache = Cache(settings.cache_size)
+        self.watch = SlowWatch(store)
+        self.broker_db = 0
+        self.skew = 0
+        self.sent_total = 0
+        self._slow: dict[str, int] = {}
+        self._bad: set[str] = set()
+        self._silent: set[str] = set()
+        self._clock: tuple[int, float] = (0, 0.0)
+        self._batch: list[_Batched] = []
+        self._batch_began = 0.0
+        self._sent = 0
+        self._beaten_at = float("-inf")
+
+    # --- a new term ---
+
+    def begin(self, term: Term) -> None:
+        """A new term: know the slow entries, give those in quarantine another chance, take over the outbox."""
+        self._batch.clear()
+        self._beaten_at = float("-inf")
+        self._slow = self.store.slow()
+        self.publisher.lead(term)
+        self._take_over_outbox(term)
+        self._retry_quarantine(term)
+
+    def _take_over_outbox(self, term: Term) -> None:
+        items = []
+        for item_id, stamped in self.store.outbox_load(term.fence):
+            try:
+                items.append(unstamp(item_id, stamped))
+            except (ValueError, IndexError, TypeError):
+                logger.error("The outbox holds an item %r that cannot be read; it is left where it is.", item_id)  # noqa: TRY400
+            self.lease.renew_if_needed(term)
+        if items:
+            items.sort(key=lambda item: (item.nominal, item.id))
+            logger.info("Publishing %d messages that the term before had claimed.", len(items))
+            self.publisher.submit(items)
+
+    def _retry_quarantine(self, term: Term) -> None:
+        reports = self.store.quarantined()
+        self._bad = set(reports)
+        for name in sorted(reports):
+            self.lease.renew_if_needed(term)
+            now, (stored,) = self.store.read([name])
+            if stored.definition is None:
+                self.store.acquit(name)
+                self._bad.discard(name)
+                continue
+            try:
+                edit = _reinstated(name, stored, now)
+            except Exception as exc:  # noqa: BLE001 - still bad: it stays where it is
+                logger.warning("Entry %r stays in quarantine: %s", name, mask(exc))
+            else:
+                self.store.edit([edit], fence=term.fence, each=True)
+
+    # --- a turn ---
+
+    def now(self) -> int:
+        """Redis's time, carried on by the local monotonic clock since it was last asked."""
+        at, when = self._clock
+        return at + round((monotonic() - when) * MICROS)
+
+    def turn(self, term: Term) -> Turn:
+        """Send what is due now, one batch of it."""
+        limit = self.settings.batch_size
+        due = self._due(term, limit)
+        room = None if self.renderer.direct else max(0, self.settings.outbox_limit - due.outbox)
+        if room == 0 and (due.entries or due.manual):
+            return Turn(due.now, due.next_at, 0, busy=False, blocked=True)
+        self._sent = 0
+        self._batch.clear()  # what a turn that failed has left
+        if due.entries or due.manual:
+            self._manual(term, due.manual[:room])
+            self._entries(term, due.entries[:room], room)
+            self._flush(term)
+            self.watch.rest()
+        busy = bool(due.entries or due.manual)
+        return Turn(due.now, due.next_at, self._sent, busy=busy, blocked=False)
+
+    def _due(self, term: Term, limit: int) -> Due:
+        started = monotonic()
+        heartbeat = ""
+        if started - self._beaten_at > self.lease.ttl / 3:  # an idle leader: its renewal carries it along
+            heartbeat, self._beaten_at = self.heartbeat("leader", term), started
+        due = self.store.due(term.fence, limit, self.lease.token, heartbeat)
+        ended = monotonic()
+        self.lease.trust(term, started)
+        self._clock = (due.now, (started + ended) / 2)
+        self.skew = wall_micros() - self.now()
+        return due
+
+    def _entries(self, term: Term, items: list[DueItem], room: int | None) -> None:
+        found: list[tuple[DueItem, State, Entry]] = []
+        missing: list[tuple[DueItem, State]] = []
+        for item in items:
+            state = parse_state(item.state)
+            if state is None:
+                self._set_aside(term, item.name, item.state or "", None, "it has no readable state in Redis")
+                continue
+            entry = self.cache.get(item.name, state)
+            if entry is None:
+                missing.append((item, state))
+            else:
+                found.append((item, state, entry))
+        if missing:
+            texts = self.store.definitions([item.name for item, _ in missing])
+            for (item, state), text in zip(missing, texts, strict=True):
+                entry = self._decoded(term, item, state, text)
+                if entry is not None:
+                    found.append((item, state, entry))
+        # Slow entries come last and alone, so that nobody waits for them who need not.
+        found.sort(key=lambda one: one[2].name in self._slow)
+        left = room
+        for item, state, entry in found:
+            if left is not None and left <= 0:
+                return
+            planned = self._entry(term, item, state, entry, left)
+            if left is not None:
+                left -= planned
+
+    def _decoded(self, term: Term, item: DueItem, state: State, text: str | None) -> Entry | None:
+        try:
+            if text is None:
+                raise InvalidSchedule("it is due, but has no definition")
+            entry = decode(item.name, text)
+            if (entry.uid, entry.revision) != (state.uid, state.revision):
+                # Read between an edit's two sides it cannot be; so it was edited since: the next turn sees it.
+                again = self.store.read([item.name])[1][0]
+                if again.state != item.state:
+                    return None
+                raise InvalidSchedule("its state belongs to another revision")
+        except InvalidSchedule as exc:
+            self._set_aside(term, item.name, item.state or "", text, str(exc))
+            return None
+        self.cache.put(entry)
+        if entry.name in self._slow:  # perhaps edited since: an edit gives it another chance
+            self._slow = self.store.slow()
+        return entry
+
+    def _entry(self, term: Term, item: DueItem, state: State, entry: Entry, room: int | None) -> int:
+        """Plan and render what is due of one entry; how many messages that may be."""
+        now = self.now()
+        if state.nominal is None:
+            self._add(term, self._advance(item, entry, state, [], None, now), entry, None, "", [])
+            return 0
+        self.lease.renew_if_needed(term)
+        try:
+            limit = self.settings.catchup_limit if room is None else max(1, min(self.settings.catchup_limit, room))
+            todo = plan(entry, state.nominal, state.count, now, limit)
+        except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything
+            self._failed(term, item, state, entry, state.nominal, exc, "compute")
+            return 0
+        rows = [self._missed_row(entry, todo.missed, term)] if todo.missed else []
+        if not todo.sends:
+            self._add(term, self._advance(item, entry, state, rows, todo.pending, now), entry, None, "", [])
+            return 0
+        expected, text, before = item.score, item.state or "", state
+        for i, nominal in enumerate(todo.sends):
+            following = todo.sends[i + 1] if i + 1 < len(todo.sends) else todo.pending
+            id_ = task_id(self.settings.prefix, entry.uid, nominal)
+            try:
+                rendered = self._render(term, entry, nominal, id_)
+            except Exception as exc:  # noqa: BLE001 - user code may raise anything
+                here = replace(item, score=expected, state=text)
+                self._failed(term, here, before, entry, nominal, exc, "render")
+                return i
+            occurrence = self._advance(replace(item, score=expected, state=text), entry, before, rows, following, now)
+            self._fill(occurrence, entry, nominal, id_, rendered, term, "")
+            items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, "")
+            self._add(term, occurrence, entry, nominal, id_, items)
+            rows = []
+            before = replace(before, nominal=following, last=now, count=before.count + 1, attempts=0)
+            expected, text = occurrence.score_after, occurrence.state_after
+        return len(todo.sends)
+
+    def _advance(
+        self, item: DueItem, entry: Entry, state: State, rows: list[list[Any]], following: int | None, now: int
+    ) -> Occurrence:
+        after = replace(state, nominal=following, attempts=0)
+        retry = now + retry_pause(state.attempts + 1)
+        occurrence = Occurrence(
+            name=item.name,
+            expected=item.score,
+            state=item.state or "",
+            score_after="" if following is None else score(act_at(entry, following)),
+            state_after=after.text(),
+            retry_score=score(retry),
+            retry_state=replace(state, attempts=state.attempts + 1).text(),
+            rows=list(rows),
+        )
+        if following is None and isinstance(entry.schedule, Once) and not entry.keep:
+            occurrence.state_after = ""
+        return occurrence
+
+    def _fill(
+        self, occurrence: Occurrence, entry: Entry, nominal: int, id_: str, rendered: Rendered, term: Term, how: str
+    ) -> None:
+        """Put the messages of one occurrence, and its rows of the ledger, into it."""
+        if not occurrence.manual and occurrence.state_after:
+            after = State.parse(occurrence.state_after)
+            occurrence.state_after = replace(after, last=self.now(), count=after.count + 1).text()
+        row = self._row("sent", entry.name, nominal, id_, term, how)
+        occurrence.failed_row = self._row("failed", entry.name, nominal, id_, term, how)
+        if rendered.direct:
+            occurrence.pushes = rendered.pushes
+            occurrence.away = self.broker_db != self.store.keys.db
+        if (rendered.direct and not rendered.pushes) or (not rendered.direct and not rendered.calls):
+            occurrence.rows.append(self._row("published nothing", entry.name, nominal, id_, term, how))
+            if entry.name not in self._silent:
+                self._silent.add(entry.name)
+                logger.warning(
+                    "Entry %r published nothing: its task decided not to send, or used a producer of its own. "
+                    "That is in the ledger; it is said here once.",
+                    entry.name,
+                )
+        elif rendered.direct:
+            occurrence.rows.append(row)
+
+    def _outbox_items(
+        self, occurrence: Occurrence, entry: Entry, nominal: int, id_: str, rendered: Rendered, term: Term, how: str
+    ) -> list[tuple[str, str]]:
+        if rendered.direct:
+            return []
+        items = []
+        once = entry.delivery == "at_most_once"
+        for i, call in enumerate(rendered.calls):
+            item_id = f"{id_}:{i}"
+            row = self._row("sent", entry.name, nominal, id_, term, f"part {i + 1}" if i else how)
+            text = stamp(term.epoch, entry.name, nominal, id_, once, row, call)
+            occurrence.pushes.append(["HSET", self.store.keys.outbox, item_id, text])
+            items.append((item_id, text))
+        return items
+
+    # --- triggers, backfills, settled slots ---
+
+    def _manual(self, term: Term, waiting: list[tuple[str, str]]) -> None:
+        parsed = []
+        for text, _ in waiting:
+            try:
+                data = json.loads(text)
+                parsed.append((text, data, str(data["entry"]), str(data["how"])))
+            except (ValueError, KeyError, TypeError):
+                row = ["is", "skipped", "why", "a manual item that cannot be read"]
+                self.store.drop_manual(term.fence, text, row)
+        if not parsed:
+            return
+        stored = self.store.read([name for _, _, name, _ in parsed])[1]
+        for (text, data, name, how), one in zip(parsed, stored, strict=True):
+            state = parse_state(one.state)
+            entry = None
+            if state is not None and one.definition is not None:
+                entry = self.cache.get(name, state)
+                try:
+                    entry = entry or decode(name, one.definition)
+                except InvalidSchedule as exc:
+                    self._drop(term, text, name, how, str(exc))
+                    continue
+            if entry is None or entry.uid != data.get("uid"):
+                self._drop(term, text, name, how, "the entry was removed")
+                continue
+            self._send_manual(term, text, data, entry, how)
+
+    def _send_manual(self, term: Term, text: str, data: dict[str, Any], entry: Entry, how: str) -> None:
+        now, nominal, request = self.now(), data.get("nominal"), str(data.get("req") or "")
+        occurrence = Occurrence(entry.name, text, "", "", KEEP, score(now + retry_pause(3)), KEEP, manual=True)
+        missed = data.get("missed")
+        if isinstance(missed, list) and len(missed) == 4:
+            row = self._missed_row(entry, Missed(int(missed[0]), int(missed[1]), int(missed[2]), str(missed[3])), term)
+            occurrence.rows.append(row)
+        if nominal is None:
+            self._add(term, occurrence, entry, None, "", [])
+            return
+        nominal = int(nominal)
+        id_ = task_id(self.settings.prefix, entry.uid, nominal, request)
+        try:
+            rendered = self._render(term, entry, nominal, id_)
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything
+            # As old as it is, so long it waits before the next attempt; after an hour it is given up.
+            age = now - int(data.get("at") or 0)
+            again = now + min(RETRY_LIMIT, max(MICROS, age)) if age < MANUAL_LIMIT else None
+            self._drop(term, text, entry.name, how, f"it could not be rendered: {exc!r}", "failed", again)
+            return
+        self._fill(occurrence, entry, nominal, id_, rendered, term, how)
+        items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, how)
+        self._add(term, occurrence, entry, nominal, id_, items)
+
+    def _drop(
+        self, term: Term, text: str, name: str, how: str, why: str, what: str = "skipped", again: int | None = None
+    ) -> None:
+        later = "" if again is None else "; it is tried again"
+        logger.warning("Entry %r: a waiting %s is not sent: %s%s", name, how, mask(why), later)
+        row = ["is", what, "entry", name, "how", how, "epoch", term.epoch, "why", mask(why)[:300]]
+        self.store.drop_manual(term.fence, text, row, again)
+
+    # --- rendering ---
+
+    def _render(self, term: Term, entry: Entry, nominal: int, id_: str) -> Rendered:
+        overruns = self._slow.get(entry.name, 0)
+        if overruns:
+            return self._render_alone(term, entry, nominal, id_, overruns)
+        self.lease.renew_if_needed(term)
+        self.watch.begin(entry.name, self.lease.ttl / 2)
+        try:
+            return self.renderer.render(entry, nominal, id_, self.now())
+        finally:
+            if self.watch.end():
+                self._slow[entry.name] = 1
+                logger.warning(
+                    "Entry %r took more than half a lease to render; from now on it renders alone.", entry.name
+                )
+
+    def _render_alone(self, term: Term, entry: Entry, nominal: int, id_: str, overruns: int) -> Rendered:
+        self._flush(term)
+        limit = self.settings.render_limit
+        if overruns > OVERRUNS:
+            raise InvalidSchedule(
+                f"rendering it has taken more than {limit:g} s {overruns - 1} times; an edit of the entry gives it "
+                "another chance"
+            )
+        self.lease.renew(term, limit)
+        self.watch.begin(entry.name, limit)
+        began = monotonic()
+        try:
+            return self.renderer.render(entry, nominal, id_, self.now())
+        finally:
+            if self.watch.end():
+                self._slow[entry.name] = overruns + 1
+            elif monotonic() - began < self.lease.ttl / 4:
+                self._forget_slow(entry.name)  # it was slow once, or this process was frozen meanwhile
+            elif overruns > 1:
+                self._slow[entry.name] = 1
+
+    def _forget_slow(self, name: str) -> None:
+        self._slow.pop(name, None)
+        try:
+            self.store.forget_slow(name)
+        except TROUBLE as exc:
+            logger.debug("Could not note that %r rendered in time: %s", name, mask(exc))
+
+    # --- the batch ---
+
+    def _add(
+        self, term: Term, occurrence: Occurrence, entry: Entry, nominal: int | None, id_: str,
+        items: list[tuple[str, str]],
+    ) -> None:  # fmt: skip
+        if not self._batch:
+            self._batch_began = monotonic()
+        self._batch.append(_Batched(occurrence, entry, nominal, id_, items))
+        if len(self._batch) >= self.settings.batch_size or monotonic() - self._batch_began > RENDER_SPAN:
+            self._flush(term)
+
+    def _flush(self, term: Term) -> None:
+        batch, self._batch = self._batch, []
+        if not batch:
+            return
+        started = monotonic()
+        results = self.store.commit(
+            term.fence, [one.occurrence for one in batch], self.broker_db, self.lease.token,
+            self.heartbeat("leader", term),
+        )  # fmt: skip
+        self.lease.trust(term, started)
+        publish: list[Item] = []
+        recovered = []
+        for one, result in zip(batch, results, strict=True):
+            if result == "ok":
+                if one.nominal is not None:
+                    self._sent += 1
+                    self.sent_total += 1
+                    self._say(one)
+                publish.extend(unstamp(item_id, text) for item_id, text in one.items)
+                if one.entry.name in self._bad:
+                    self._bad.discard(one.entry.name)
+                    recovered.append(one.entry.name)
+            elif result == "stale":
+                logger.debug("Entry %r changed while it was being sent; it is looked at again.", one.entry.name)
+            else:
+                logger.warning(
+                    "Entry %r: occurrence %s could not be enqueued (%s). Nothing of it was sent; it is tried again.",
+                    one.entry.name, one.id, mask(result.removeprefix("failed: ")),
+                )  # fmt: skip
+        self.publisher.submit(publish)
+        self.store.acquit(*recovered)
+
+    def _say(self, one: _Batched) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            assert one.nominal is not None
+            late = (self.now() - act_at(one.entry, one.nominal)) / 1000 if not one.entry.jitter else None
+            logger.info(
+                "Scheduler: Sending due task %s (%s) id=%s%s",
+                one.entry.name, one.entry.task, one.id, "" if late is None else f" {late:.1f} ms late",
+            )  # fmt: skip
+
+    # --- what goes wrong with one entry ---
+
+    def _failed(
+        self, term: Term, item: DueItem, state: State, entry: Entry, nominal: int, exc: BaseException, step: str
+    ) -> None:
+        """It did not compute or render: noted in quarantine, and tried again after a pause."""
+        self._flush(term)
+        pause = retry_pause(state.attempts + 1)
+        done = "rendered" if step == "render" else "computed"
+        said = traceback_of(exc) if state.attempts == 0 else mask(repr(exc))
+        logger.error(
+            "Entry %r could not be %s: %s. Nothing of it was sent; it is tried again in %.1f s. Others go on.",
+            item.name, done, said, pause / MICROS,
+        )  # fmt: skip
+        now = self.now()
+        report = compact({"error": mask(repr(exc))[:2000], "at": now, "step": step, "epoch": term.epoch})
+        row = [*self._row("failed", item.name, nominal, "", term, ""), "why", mask(repr(exc))[:300]]
+        then = replace(state, attempts=state.attempts + 1).text()
+        self.store.quarantine(term.fence, item.name, item.state or "", report, now + pause, then, row)
+        self._bad.add(item.name)
+
+    def _set_aside(self, term: Term, name: str, state: str, definition: str | None, why: str) -> None:
+        """It does not decode: it leaves `due`, and is kept whole in quarantine until the next term or edit."""
+        logger.error("Entry %r is set aside: %s. It is kept in quarantine; all others go on.", name, mask(why))
+        report = compact(
+            {"error": mask(why)[:2000], "at": self.now(), "step": "decode", "definition": definition,
+             "epoch": term.epoch}
+        )  # fmt: skip
+        row = ["is", "failed", "entry", name, "epoch", term.epoch, "why", mask(why)[:300]]
+        self.store.quarantine(term.fence, name, state, report, None, "", row)
+        self._bad.add(name)
+
+    # --- rows and heartbeats ---
+
+    def _row(self, what: str, name: str, nominal: int, id_: str, term: Term, how: str) -> list[Any]:
+        row: list[Any] = ["is", what, "entry", name, "nominal", nominal, "epoch", term.epoch, "by", self.lease.owner]
+        if id_:
+            row += ["id", id_]
+        if how:
+            row += ["how", how]
+        return row
+
+    def _missed_row(self, entry: Entry, missed: Missed, term: Term) -> list[Any]:
+        return [
+            "is", "missed", "entry", entry.name, "from", missed.first, "to", missed.last, "count", missed.count,
+            "epoch", term.epoch, "by", self.lease.owner, "why", missed.why,
+        ]  # fmt: skip
+
+    def heartbeat(self, role: str, term: Term | None) -> str:
+        """What this replica says of itself."""
+        return compact(
+            {
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "version": __version__,
+                "role": role,
+                "epoch": term.epoch if term else None,
+                "at": self.now(),
+                "skew": self.skew,
+                "delivery": "commit" if self.renderer.direct else "outbox",
+                "sent": self.sent_total,
+                "broker": self.publisher.failing,
+            }
+        )
+
+
+def _reinstated(name: str, stored: Stored, now: int) -> Edit:
+    """Put an entry that was set aside back where it belongs; raises when it is still bad."""
+    assert stored.definition is not None
+    state = parse_state(stored.state)
+    entry = decode(name, stored.definition, state)
+    if state is None or (state.uid, state.revision) != (entry.uid, entry.revision):
+        state = State(entry.uid, entry.revision, first_slot(entry, now))
+    when = DROP
+    if entry.enabled and state.nominal is not None:
+        when = score(max(now, act_at(entry, state.nominal)))
+    return Edit(name, stored.state or ANY, state=replace(state, attempts=0).text(), score=when)
+
+
+def retry_pause(attempts: int) -> int:
+    """Microseconds before attempt number *attempts* + 1: a second, then ever more, a minute at most.
+
+    >>> retry_pause(1)
+    1000000
+    """
+    return min(RETRY_LIMIT, MICROS << min(max(attempts, 1) - 1, 10))
+
+
+def prune_beats(store: Store, now: int, after: int = 3600 * MICROS) -> None:
+    """Forget the heartbeats of replicas that were last heard of long ago."""
+    gone: list[str] = []
+    for token, text in store.beats().items():
+        try:
+            old = now - int(json.loads(text)["at"]) > after
+        except (ValueError, KeyError, TypeError):
+            old = True
+        if old:
+            gone.append(token)
+    store.forget_beats(gone)

@@ -1,0 +1,304 @@
+"""Publishing to a broker that is not this Redis.
+
+The commit puts each message into the outbox as a self-contained item, in the same step that
+advances the entry; from there it cannot be lost. A thread of its own publishes, so that a broker
+that hangs cannot hang the loop, and SIGTERM in the middle of a publish can wait for the end of that
+one message.
+
+*At least once* (default): published only before the term's ``trusted_until``, then removed by id,
+unfenced. It is repeated only if death or a pause falls between the broker's accept and our removal.
+*At most once*: a fenced script removes the item, and only its winner publishes; when the outcome is
+unclear the ledger says ``unknown``, and it is not repeated.
+
+While the broker refuses, one item is tried per pause. An item that is itself at fault (a queue
+declared otherwise, an exchange that does not exist) waits by itself, and the others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .clock import monotonic
+from .connection import TROUBLE, Pauses
+from .errors import Deposed, mask, traceback_of
+from .lease import Term
+from .render import bounded_connection, publish_call
+from .store import Store
+
+logger = logging.getLogger("redlock_beat")
+
+#: Accepted items are removed from the outbox so many at a time, or when none is waiting.
+ACK_BATCH = 100
+#: The longest pause of an item that is itself at fault.
+ITEM_PAUSE = 60.0
+
+
+@dataclass(slots=True)
+class Item:
+    """One message in the outbox."""
+
+    id: str
+    stamped: str  # as it stands in Redis: "epoch json"
+    name: str
+    nominal: int
+    task_id: str
+    at_most_once: bool
+    row: list[Any]
+    call: str
+    attempts: int = 0
+    #: At most once: a take was answered by silence, so whether the item is ours is unknown.
+    unclear: bool = False
+
+
+def stamp(epoch: int, name: str, nominal: int, id_: str, at_most_once: bool, row: list[Any], call: str) -> str:
+    """An item as it stands in Redis."""
+    data = [name, nominal, id_, int(at_most_once), row, call]
+    return f"{epoch} {json.dumps(data, separators=(',', ':'), ensure_ascii=False)}"
+
+
+def unstamp(item_id: str, stamped: str) -> Item:
+    """The item of a text; ValueError when it is none."""
+    name, nominal, id_, once, row, call = json.loads(stamped.split(" ", 1)[1])
+    return Item(item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), str(call))
+
+
+class Publisher:
+    """The thread that publishes the outbox of one term after the other."""
+
+    def __init__(self, app: Any, store: Store, timeout: float, longest_pause: float) -> None:
+        self.app = app
+        self.store = store
+        self.timeout = timeout
+        #: Whether the broker refuses at present, and why.
+        self.failing: str | None = None
+        #: True while one message is between us and the broker. Read by a signal handler.
+        self.busy = False
+        #: Set to let nothing new begin.
+        self.stopping = False
+        self.on_published: Callable[[Item], None] | None = None
+        self._term: Term | None = None
+        self._queue: deque[Item] = deque()
+        self._later: list[tuple[float, int, Item]] = []
+        self._done: list[tuple[str, bool, list[Any]]] = []
+        self._known: set[str] = set()
+        # Under way, or accepted and not yet removed: never published again by this process.
+        self._held: set[str] = set()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._connection: Any = None
+        self._producer: Any = None
+        self._pauses = Pauses(longest_pause)
+        self._retry_at = 0.0
+
+    def lead(self, term: Term | None) -> None:
+        """Publish on the strength of this term from now on; None for nothing at all."""
+        self._term = term
+        if term is None:
+            self._queue.clear()
+            self._later.clear()
+            self._known.clear()
+
+    def submit(self, items: list[Item]) -> None:
+        """Publish these, in this order. Called by the loop, after they are in the outbox."""
+        for item in items:
+            if item.id not in self._known and item.id not in self._held:
+                self._known.add(item.id)
+                self._queue.append(item)
+        if items:
+            self._start()
+            self._wake.set()
+
+    def waiting(self) -> int:
+        """Items not yet accepted."""
+        return len(self._queue) + len(self._later)
+
+    def finish(self, seconds: float) -> bool:
+        """Let nothing new begin and wait for the message under way; safe inside a signal handler."""
+        self.stopping = True
+        deadline = monotonic() + seconds
+        while self.busy and monotonic() < deadline:
+            time.sleep(0.002)
+        return not self.busy
+
+    def close(self) -> None:
+        """Stop the thread; what it had accepted is removed from the outbox first, if that is possible."""
+        self.stopping = True
+        self._wake.set()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(1.0)
+
+    # --- the thread ---
+
+    def _start(self) -> None:
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="redlock-beat-publisher", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while not self.stopping:
+            try:
+                self._turn()
+            except Exception as exc:  # noqa: BLE001 - this thread must outlive whatever happens
+                logger.log(logging.ERROR, "The publisher goes on after an error: %s", traceback_of(exc))
+                time.sleep(0.1)
+        self._acknowledge()
+        self._disconnect()
+
+    def _turn(self) -> None:
+        now = monotonic()
+        while self._later and self._later[0][0] <= now:
+            self._queue.append(heapq.heappop(self._later)[2])
+        term = self._term
+        pause = self._retry_at - now
+        if not self._queue or term is None or pause > 0 or now >= term.trusted_until:
+            self._acknowledge()
+            left = [0.25 if now >= (term.trusted_until if term else 0) and self._queue else 1.0]
+            if self._queue and pause > 0:
+                left.append(pause)
+            if self._later:
+                left.append(self._later[0][0] - now)
+            self._wake.wait(max(0.001, min(left)))
+            self._wake.clear()
+            return
+        try:
+            item = self._queue.popleft()
+        except IndexError:
+            return
+        self._publish(item, term)
+        if len(self._done) >= ACK_BATCH:
+            self._acknowledge()
+
+    def _publish(self, item: Item, term: Term) -> None:
+        try:
+            producer = self._connected()
+        except Exception as exc:  # noqa: BLE001 - whatever a transport raises, the broker is away
+            self._refused(item, exc)
+            return
+        self.busy = True
+        try:
+            # Looked at only now, after `busy` is set: a handler that saw it unset has stopped us.
+            if self.stopping or self._term is not term or monotonic() >= term.trusted_until:
+                self._queue.appendleft(item)
+                return
+            if item.at_most_once and not self._take(item, term):
+                return
+            self._send(item, producer)
+        finally:
+            self.busy = False
+
+    def _take(self, item: Item, term: Term) -> bool:
+        try:
+            if self.store.outbox_take(term.fence, item.id, item.stamped):
+                return True
+            self._known.discard(item.id)
+            if item.unclear:
+                self._note(item, "unknown", TimeoutError("Redis did not say whether the item was taken"))
+        except Deposed:
+            self._known.discard(item.id)
+        except TROUBLE:
+            # Taken or not, it must not be sent: the reply may be lost. The next try tells.
+            item.unclear = True
+            self._queue.appendleft(item)
+            self._retry_at = monotonic() + self._pauses.next()
+        return False
+
+    def _send(self, item: Item, producer: Any) -> None:
+        self._held.add(item.id)
+        broken = (*self._connection.recoverable_connection_errors, *self._connection.connection_errors, OSError)
+        try:
+            publish_call(producer, item.call)
+        except Exception as exc:  # noqa: BLE001 - transports raise what they like
+            self._held.discard(item.id)
+            if item.at_most_once:
+                self._known.discard(item.id)
+                self._note(item, "unknown", exc)
+                self._disconnect()
+                logger.warning(
+                    "Entry %r: the broker's answer to %s is unknown (%s); at_most_once, so it is not repeated.",
+                    item.name, item.task_id, mask(exc),
+                )  # fmt: skip
+            elif isinstance(exc, broken) and not isinstance(exc, self._connection.recoverable_channel_errors):
+                self._disconnect()
+                self._refused(item, exc)
+            else:
+                self._disconnect()  # a channel error closes the channel
+                self._at_fault(item, exc)
+            return
+        self._known.discard(item.id)
+        self._done.append((item.id, not item.at_most_once, item.row))
+        if self.failing is not None:
+            logger.warning("The broker takes messages again.")
+            self.failing = None
+        self._pauses.reset()
+        if self.on_published is not None:
+            with contextlib.suppress(Exception):
+                self.on_published(item)
+
+    def _connected(self) -> Any:
+        if self._producer is None:
+            connection = bounded_connection(self.app, self.timeout)
+            connection.ensure_connection(max_retries=1, timeout=self.timeout)
+            self._connection = connection
+            self._producer = self.app.amqp.Producer(connection, auto_declare=False)
+        return self._producer
+
+    def _disconnect(self) -> None:
+        connection, self._connection, self._producer = self._connection, None, None
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                # collapse() closes the socket without a farewell that a dead broker would never answer.
+                getattr(connection, "collapse", connection.release)()
+
+    def _refused(self, item: Item, exc: BaseException) -> None:
+        self._queue.appendleft(item)
+        pause = self._pauses.next()
+        self._retry_at = monotonic() + pause
+        said = mask(f"{type(exc).__name__}: {exc}")
+        if self.failing is None:
+            logger.warning(
+                "The broker refuses: %s. %d messages wait in the outbox; trying again in %.2f s, then more seldom.",
+                said, self.waiting(), pause,
+            )  # fmt: skip
+        self.failing = said
+
+    def _at_fault(self, item: Item, exc: BaseException) -> None:
+        item.attempts += 1
+        pause = min(ITEM_PAUSE, 0.5 * 2 ** min(item.attempts, 10))
+        heapq.heappush(self._later, (monotonic() + pause, id(item), item))
+        self._note(item, "failed", exc)
+        logger.warning(
+            "Entry %r: the broker refused the message %s by itself (%s: %s); trying it again in %.0f s. "
+            "Others go on.",
+            item.name, item.task_id, type(exc).__name__, mask(exc), pause,
+        )  # fmt: skip
+
+    def _note(self, item: Item, what: str, exc: BaseException) -> None:
+        row = list(item.row)
+        row[row.index("is") + 1] = what
+        row += ["why", mask(f"{type(exc).__name__}: {exc}")[:300]]
+        with contextlib.suppress(*TROUBLE):
+            self.store.outbox_done([("-", False, row)])
+
+    def _acknowledge(self) -> None:
+        while self._done:
+            batch = self._done[:ACK_BATCH]
+            try:
+                self.store.outbox_done(batch)
+            except TROUBLE as exc:
+                logger.debug("Accepted messages could not be removed from the outbox yet: %s", mask(exc))
+                if self.stopping:
+                    return
+                time.sleep(0.05)
+                return
+            self._held.difference_update(item_id for item_id, _, _ in batch)
+            del self._done[: len(batch)]
