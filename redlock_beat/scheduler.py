@@ -1,0 +1,393 @@
+"""RedisScheduler: lead, due, dispatch, wait.
+
+``tick()`` waits inside itself and returns 0 at least each third of the TTL, so that Celery's own
+staleness check stays truthful, and it never raises for anything the world outside did. Nothing is
+connected before the first tick: Celery builds a second scheduler only to show a banner.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from celery.beat import Scheduler
+from celery.utils.log import get_logger
+from redis.exceptions import ReadOnlyError
+
+from .clock import MICROS, monotonic
+from .config import Settings, settings_of
+from .connection import TROUBLE, Listener, Pauses, Target, drop_connections
+from .dispatch import Dispatcher, prune_beats
+from .errors import Deposed, InvalidSetting, UnsupportedServer, mask, traceback_of
+from .lease import LOOK, Lease, Term, owner_of
+from .outbox import Publisher
+from .render import Renderer
+from .store import Store
+from .sync import ConfigSync, Configuration, read_configuration
+
+logger = get_logger("redlock_beat")
+
+#: Seconds a SIGTERM waits for the one message that is being published.
+FINISH = 1.0
+
+_NO_ANSWER = "the broker does not answer"
+
+
+class RedisScheduler(Scheduler):
+    """The scheduler for ``celery -A proj beat -S redlock_beat.RedisScheduler``.
+
+    Any number of replicas may run; one of them, the leader, sends. See :mod:`redlock_beat.lease`.
+
+    >>> # celery -A proj beat -S redlock_beat.RedisScheduler
+    """
+
+    def __init__(self, app: Any, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
+        self.settings: Settings = settings_of(app)
+        self.target = Target(self.settings)
+        self._ready = False
+        self._closed = False
+        self._ticking = False
+        self._term: Term | None = None
+        self._sync: Iterator[None] | None = None
+        self._generation = 0
+        self._proved = -1
+        self._prove_again_at = float("inf")
+        self._said: str | None = None
+        self._pauses = Pauses(self.settings.retry_pause)
+        self._beaten_at = float("-inf")
+        self._begun = False
+        self._parent = _embedding_process()
+        super().__init__(app, *args, lazy=True, **kwargs)
+
+    # --- Celery's face ---
+
+    @property
+    def info(self) -> str:
+        """Where the schedule lives, for Celery's banner."""
+        return (
+            f"    . redis -> {self.target}\n    . lease -> {self.settings.lease_ttl:g} s, prefix {self.settings.prefix}"
+        )
+
+    def setup_schedule(self) -> None:
+        """Nothing: the configuration is the leader's to write, and only once it leads."""
+
+    def get_schedule(self) -> Any:
+        """The schedule, as a mapping of name to :class:`~redlock_beat.Entry`, read from Redis when used."""
+        from .schedule import Schedule
+
+        return Schedule(self.app)
+
+    def set_schedule(self, schedule: Any) -> None:
+        """Celery assigns an empty one at start; there is nothing to keep."""
+
+    schedule = property(get_schedule, set_schedule)
+
+    def should_sync(self) -> bool:
+        """Never: every change is in Redis the moment it is made."""
+        return False
+
+    def sync(self) -> None:
+        """Nothing: see :meth:`should_sync`."""
+
+    # --- the loop ---
+
+    def tick(self, *args: Any, **kwargs: Any) -> float:
+        """One turn: lead or stand by, send what is due, wait. Returns 0, so that Celery never sleeps deaf."""
+        if self._closed:
+            # The SystemExit of the signal handler was lost (raised inside a destructor, say): end now.
+            raise SystemExit(0)
+        self._end_if_orphaned()
+        self._ticking = True
+        try:
+            self._turn()
+        except Deposed:
+            self._demoted()
+        except (UnsupportedServer, InvalidSetting):
+            raise  # what no waiting can mend
+        except TROUBLE as exc:
+            self._trouble(exc)
+        except Exception as exc:  # noqa: BLE001 - a beat that dies sends nothing at all
+            self._pause("The scheduler met an error it did not expect and goes on: %s", exc, traceback=True)
+        self._ticking = False
+        return 0
+
+    def _turn(self) -> None:
+        if not self._ready:
+            self._prepare()
+        if self._term is None:
+            self._stand_by()
+        else:
+            self._lead(self._term)
+        if self._pauses.attempts:
+            logger.info("Going on as before.")
+            self._pauses.reset()
+
+    def _prepare(self) -> None:
+        """The slow things, before standing for election: connect, read the configuration, prove the broker."""
+        if not hasattr(self, "store"):
+            self._build()
+        hello = self.store.hello()
+        if hello.maxmemory and hello.policy not in ("", "noeviction"):
+            logger.warning(
+                "The Redis at %s may evict keys when it is full (maxmemory-policy %s): parts of the schedule could "
+                "disappear. Set maxmemory-policy noeviction, or keep the schedule on a server of its own.",
+                self.target, hello.policy,
+            )  # fmt: skip
+        if not hasattr(self, "configuration"):
+            self.configuration: Configuration = read_configuration(self.app)
+            self.renderer.configuration = self.configuration.raw
+        self._prove()
+        if not self.listener.subscribe():
+            logger.info("The wake-up subscription is not confirmed (is pub/sub denied?); a takeover waits for the TTL.")
+        self._adopt_signals()
+        self._ready = True
+        logger.info(
+            "redlock_beat %s: schedule at %s (%s), broker %s, delivery by %s.",
+            _version(), self.target, hello.version or "version unknown", self.renderer.where(),
+            "commit (the broker is this Redis: each occurrence is enqueued once, in one atomic step)"
+            if self.renderer.direct else "outbox (the broker is another server)",
+        )  # fmt: skip
+
+    def _build(self) -> None:
+        token = secrets.token_urlsafe(12)
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        self.renderer = Renderer(self.app, self.settings.socket_timeout)
+        # For the signal handler alone: the loop's own client may be in the middle of a reply.
+        self._exit_store = Store(self.target, self.target.client(min(self.settings.socket_timeout, 1.0)))
+        self.listener = Listener(self.target, token)
+        store = Store(self.target)
+        self.lease = Lease(store, self.listener, self.settings, owner)
+        self.publisher = Publisher(self.app, store, self.settings.publish_timeout, self.settings.retry_pause)
+        self.dispatcher = Dispatcher(self.settings, store, self.lease, self.renderer, self.publisher)
+        self.store = store
+
+    # --- the broker: which of the two ways ---
+
+    def _prove(self) -> None:
+        """Find out whether the broker is this very server: a nonce written through one, read through the other."""
+        doubt = self._proved != self._generation or self.renderer.stale or monotonic() >= self._prove_again_at
+        if not doubt:
+            return
+        was = self.renderer.direct
+        if self.renderer.stale:
+            self.renderer.close()
+        direct, why = self._same_server()
+        self.renderer.proved(direct)
+        self._proved = self._generation
+        # A Redis that did not answer may be this one after all; anything else stays what it is.
+        unsure = why.startswith(_NO_ANSWER)
+        self._prove_again_at = monotonic() + self.settings.lease_ttl if unsure else float("inf")
+        if self._ready and was != self.renderer.direct:
+            logger.warning("Delivery is by %s now (%s).", "commit" if self.renderer.direct else "outbox", mask(why))
+        elif not self.renderer.direct:
+            logger.debug("Delivery by outbox: %s", mask(why))
+
+    def _same_server(self) -> tuple[bool, str]:
+        try:
+            if not self.renderer.connect():
+                return False, "the broker is not a Redis"
+            nonce = secrets.token_hex(16)
+            name = self.store.keys.proof(nonce)
+            key = self.renderer.plant(name, nonce)
+            db = self.renderer.broker_db()
+            answer = self.store.prove(key, nonce, db)
+            self.renderer.uproot(name)
+        except Exception as exc:  # noqa: BLE001 - a broker that is away is not proved; the outbox waits for it
+            self.renderer.close()
+            return False, f"{_NO_ANSWER}: {exc!r}"
+        self.dispatcher.broker_db = db
+        if answer.startswith("refused"):
+            logger.warning(
+                "The broker may be this very Redis, but a script may not reach its database (%s), so messages go "
+                "through the outbox. Allow SELECT to this user, or use one database number for both.", mask(answer),
+            )  # fmt: skip
+        return answer == "same", answer
+
+    # --- standby ---
+
+    def _stand_by(self) -> None:
+        self._reconnect_subscription()
+        now = monotonic()
+        heartbeat = ""
+        if now - self._beaten_at > self.settings.lease_ttl:
+            heartbeat = self.dispatcher.heartbeat("standby", None)
+            self._beaten_at = now
+        seen, free = self.lease.look(heartbeat)
+        if free:
+            if self.renderer.direct:
+                self._proved = -1  # once a term; it is this very Redis, and that has just answered
+            self._prove()
+            steal = seen.held if seen.held and not seen.held.startswith(self.lease.token + " ") else ""
+            term = self.lease.acquire(steal)
+            if term is not None:
+                self._promoted(term, seen.held if steal else "")
+                return
+        self._say_role(f"standby; {owner_of(seen.held) or 'another beat'} leads")
+        # An edit is the leader's business; a release is ours.
+        deadline = monotonic() + min(LOOK, self.settings.lease_ttl / 3)
+        while (left := deadline - monotonic()) > 0 and self.listener.wait(left) != "release":
+            pass
+
+    def _reconnect_subscription(self) -> None:
+        if not self.listener.confirmed:
+            self.listener.subscribe()
+
+    def _promoted(self, term: Term, stolen_from: str) -> None:
+        self._term = term
+        if stolen_from:
+            logger.warning("The leader %s is gone; its term is taken over.", owner_of(stolen_from))
+        self._say_role(f"leader, term {term.epoch}")
+        self._begun = False
+
+    def _begin(self, term: Term) -> None:
+        """What a new term begins with; repeated from the start when Redis fails in the middle of it."""
+        self.dispatcher.begin(term)
+        self._sync = self._new_sync(term)
+        prune_beats(self.store, self.store.now())
+        self._begun = True
+
+    def _new_sync(self, term: Term) -> Iterator[None]:
+        return ConfigSync(self.settings, self.store, self.lease, self.configuration).run(term)
+
+    def _demoted(self) -> None:
+        term, self._term, self._sync, self._begun = self._term, None, None, False
+        self.publisher.lead(None)
+        self._beaten_at = float("-inf")
+        if term is not None:
+            logger.warning("Term %d is over: another beat leads, or will. This one stands by.", term.epoch)
+            self._said = None
+
+    def _say_role(self, role: str) -> None:
+        if role != self._said:
+            self._said = role
+            logger.info("This beat is %s.", role)
+
+    # --- leader ---
+
+    def _lead(self, term: Term) -> None:
+        self._prove()
+        self._reconnect_subscription()
+        if not self._begun:
+            self._begin(term)
+        turn = self.dispatcher.turn(term)
+        if self._sync is not None:
+            # One page between two turns: dispatch never waits for the configuration.
+            try:
+                next(self._sync)
+            except StopIteration:
+                self._sync = None
+            except TROUBLE:
+                self._sync = self._new_sync(term)  # an iterator that raised is over; what is done is done
+                raise
+            return
+        if turn.busy:
+            return
+        third = self.settings.lease_ttl / 3
+        left = third - (monotonic() - term.renewed_at)
+        if turn.blocked:
+            left = min(left, LOOK)
+        if turn.next_at is not None:
+            left = min(left, (turn.next_at - self.dispatcher.now()) / MICROS)
+        if left > 0:
+            self.listener.wait(left)
+
+    # --- when the world outside is not as it should be ---
+
+    def _trouble(self, exc: BaseException) -> None:
+        # A promotion or a restart may have brought another server to this address.
+        self._generation += 1
+        if isinstance(exc, ReadOnlyError) or "READONLY" in str(exc):
+            drop_connections(self.store.client)
+        where = str(self.target).replace("%", "%%")
+        self._pause(f"Redis at {where} does not serve us (%s)", exc)
+
+    def _pause(self, words: str, exc: BaseException, traceback: bool = False) -> None:
+        pause = self._pauses.next()
+        # Each attempt is a line at first; later only now and then.
+        many = self._pauses.attempts
+        level = logging.ERROR if many <= 3 or many % 30 == 0 else logging.DEBUG
+        said = traceback_of(exc) if traceback and many <= 3 else mask(f"{type(exc).__name__}: {exc}")
+        logger.log(
+            level, words + ". Nothing is lost: what is due stays due. Attempt %d follows in %.2f s.", said, many, pause
+        )
+        listener = getattr(self, "listener", None)
+        if listener is not None and listener.confirmed:
+            listener.wait(pause)
+        else:
+            threading.Event().wait(pause)
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Give the term back and let the others know. Called in a signal handler, and again afterwards.
+
+        It may interrupt the loop in the middle of a reply, so it uses a connection of its own, waits
+        for nothing longer than a second or so, and does its work once.
+        """
+        if not self._closed:
+            self._closed = True
+            with contextlib.suppress(Exception):
+                self._hand_over()
+        if not self._ticking:
+            # Not inside the loop: nothing is in use any more.
+            with contextlib.suppress(Exception):
+                self._dispose()
+        super().close()
+
+    def _hand_over(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        if self.publisher.finish(FINISH):
+            self.publisher.close()  # what was accepted is removed from the outbox before another leads
+        else:
+            logger.warning("A message is still on its way to the broker after %.0f s; beat ends all the same.", FINISH)
+        term, self._term = self._term, None
+        self._exit_store.release(term.fence if term else None, self.lease.token)
+        if term is not None:
+            logger.info("Term %d is given back.", term.epoch)
+
+    def _dispose(self) -> None:
+        if hasattr(self, "store"):
+            self.listener.close()
+            self.renderer.close()
+            self._exit_store.client.close()
+            self.store.client.close()
+
+    def _end_if_orphaned(self) -> None:
+        """Under ``worker -B``: when the worker is gone, end. An orphan must not lead."""
+        if self._parent is not None and os.getppid() != self._parent:
+            logger.warning("The worker this beat was embedded in is gone; ending.")
+            self.close()
+            raise SystemExit(0)
+
+    def _terminated(self, *args: object) -> None:
+        self.close()
+        sys.exit(0)
+
+    def _adopt_signals(self) -> None:
+        # An embedded beat gets SIGTERM's default action, which would leave the lease to its TTL.
+        if self._parent is None or threading.current_thread() is not threading.main_thread():
+            return
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, self._terminated)
+
+
+def _embedding_process() -> int | None:
+    from billiard.process import current_process
+
+    parent = getattr(current_process(), "_parent_pid", None)
+    return parent if isinstance(parent, int) else None
+
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
