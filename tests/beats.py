@@ -1,0 +1,219 @@
+"""Beats for the tests: a scheduler ticked by hand or in a thread, and real `celery beat` processes."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from celery import Celery
+
+from redlock_beat import RedisScheduler, Schedule
+from redlock_beat.keys import Keys
+
+from .servers import Server, eventually
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+
+def make_app(url: str, schedule: dict[str, Any] | None = None, **conf: Any) -> Celery:
+    app = Celery(f"test-{os.urandom(4).hex()}", broker=url, set_as_current=False)
+    app.conf.update(
+        {
+            "result_expires": None,
+            "redlock_beat_lease_ttl": 2.0,
+            "redlock_beat_render_limit": 3.0,
+            "broker_connection_retry_on_startup": True,
+        }
+    )
+    app.conf.update(conf)
+    app.conf.beat_schedule = schedule or {}
+
+    @app.task(name="tasks.add", shared=False)
+    def add(x: int = 0, y: int = 0) -> int:
+        return x + y
+
+    app.finalize()
+    return app
+
+
+class Beat:
+    """A scheduler of this process. Tick it by hand, or let a thread do it."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.scheduler = RedisScheduler(app)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def tick(self, times: int = 1) -> Beat:
+        for _ in range(times):
+            assert self.scheduler.tick() == 0
+        return self
+
+    def until(self, check: Any, what: str = "it happens", seconds: float = 15) -> Any:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            found = check()
+            if found:
+                return found
+            self.tick()
+        raise AssertionError(f"ticked for {seconds:g} s in vain until {what}")
+
+    def lead(self) -> Beat:
+        self.until(lambda: self.scheduler._begun and self.scheduler._sync is None, "it leads")
+        return self
+
+    def start(self) -> Beat:
+        def run() -> None:
+            while not self._stop.is_set():
+                self.scheduler.tick()
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(20)
+            self._thread = None
+        self.scheduler.close()
+
+    def crash(self) -> None:
+        """As if killed: nothing is given back, its connections are gone."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(20)
+        if hasattr(self.scheduler, "store"):
+            self.scheduler.publisher.stopping = True
+            self.scheduler.listener.close()
+
+
+def messages(client: Any, queue: str = "celery") -> list[dict[str, Any]]:
+    """What is in a queue, oldest first."""
+    return [json.loads(one) for one in reversed(client.lrange(queue, 0, -1))]
+
+
+def occurrences(client: Any, queue: str = "celery") -> collections.Counter[tuple[str, float]]:
+    """How often each occurrence is in a queue."""
+    return collections.Counter(
+        (one["headers"]["redlock_beat_entry"], one["headers"]["redlock_beat_due"]) for one in messages(client, queue)
+    )
+
+
+def duplicates(client: Any, queue: str = "celery") -> int:
+    return sum(count - 1 for count in occurrences(client, queue).values())
+
+
+def ledger(client: Any, what: str | None = None, prefix: str = "redlock-beat") -> list[dict[str, str]]:
+    rows = [row for _, row in client.xrange(Keys(prefix).ledger)]
+    return [row for row in rows if what is None or row["is"] == what]
+
+
+class Process:
+    """A real `celery beat` (or worker) process on the project in tests/project.py."""
+
+    def __init__(self, url: str, *args: str, command: tuple[str, ...] = ("beat", "-S", "redlock"), **env: str) -> None:
+        self.log = Path(os.environ.get("TMPDIR", "/tmp")) / f"redlock-beat-{os.getpid()}-{os.urandom(4).hex()}.log"
+        self._file = self.log.open("wb")
+        arguments = [sys.executable, "-m", "celery", "-A", "tests.project", *command, "-l", "INFO", *args]
+        if command[0] == "beat":
+            arguments.append("--pidfile=")
+        self.popen = subprocess.Popen(
+            arguments, cwd=ROOT, stdout=self._file, stderr=subprocess.STDOUT,
+            env={**os.environ, "PROJECT_BROKER": url, "PYTHONUNBUFFERED": "1", **env},
+        )  # fmt: skip
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    @property
+    def alive(self) -> bool:
+        return self.popen.poll() is None
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def says(self, words: str, seconds: float = 60) -> Process:
+        eventually(lambda: words in self.said() or not self.alive, f"the process says {words!r}", seconds)
+        assert words in self.said(), self.said()[-3000:]
+        return self
+
+    def send(self, how: int) -> None:
+        self.popen.send_signal(how)
+
+    def end(self, how: int = signal.SIGTERM) -> int:
+        if self.alive:
+            self.popen.send_signal(how)
+        return self.popen.wait(30)
+
+    def close(self) -> None:
+        if self.alive:
+            self.popen.send_signal(signal.SIGCONT)
+            self.popen.kill()
+            self.popen.wait(30)
+        self._file.close()
+        self.log.unlink(missing_ok=True)
+
+
+class Replicas:
+    """Several beat processes on one schedule."""
+
+    def __init__(self, server: Server, count: int = 3, broker: str = "", **env: str) -> None:
+        self.server, self.broker, self.env = server, broker, env
+        self.client = server.client()
+        self.beats: list[Process] = []
+        for _ in range(count):
+            self.add()
+        for one in self.beats:
+            one.says("This beat is ")
+
+    def add(self) -> Process:
+        one = Process(self.broker or self.server.url(), PROJECT_SCHEDULE=self.server.url(), **self.env)
+        self.beats.append(one)
+        return one
+
+    def leader(self) -> Process:
+        def find() -> Process | None:
+            held = self.client.get(Keys("redlock-beat").lease)
+            pid = int(held.rsplit(":", 1)[1]) if held else None
+            return next((one for one in self.beats if one.pid == pid and one.alive), None)
+
+        return eventually(find, "one of them leads")
+
+    def epoch(self) -> int:
+        return int(self.client.get(Keys("redlock-beat").epoch) or 0)
+
+    def sent(self) -> int:
+        return len(ledger(self.client, "sent"))
+
+    def goes_on(self, entries: int, rounds: int = 2) -> None:
+        """Wait until every entry was sent some more times."""
+        before = collections.Counter(row["entry"] for row in ledger(self.client, "sent"))
+
+        def more() -> bool:
+            now = collections.Counter(row["entry"] for row in ledger(self.client, "sent"))
+            return len(now) >= entries and all(now[name] - before[name] >= rounds for name in now)
+
+        eventually(more, "every entry is sent again", 60)
+
+    def alive(self) -> list[bool]:
+        return [one.alive for one in self.beats]
+
+    def close(self) -> None:
+        for one in self.beats:
+            one.close()
+
+
+def schedule(server: Server, app: Celery | None = None, **settings: Any) -> Schedule:
+    return Schedule(app) if app is not None else Schedule.from_url(server.url(), **settings)

@@ -1,0 +1,316 @@
+"""A broker that is not this Redis: claimed in one step, published by a thread, removed by id."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import uuid
+
+import pytest
+from celery import group
+from kombu import Connection, Exchange, Queue
+
+from redlock_beat import Schedule
+from redlock_beat.keys import Keys
+from redlock_beat.render import bounded_connection
+from tests.beats import ledger, make_app
+from tests.proxy import Proxy
+from tests.servers import eventually, rabbitmq
+
+K = Keys("redlock-beat")
+
+
+@pytest.fixture(params=["memory", "rabbitmq"])
+def broker(request):
+    """A broker URL and a queue of one's own, drained by `taken`."""
+    url = "memory://" if request.param == "memory" else rabbitmq()
+    queue = f"redlock-test-{uuid.uuid4().hex}"
+    yield url, queue
+    if request.param == "rabbitmq":
+        with Connection(url) as connection, contextlib.suppress(Exception):
+            connection.default_channel.queue_delete(queue)
+
+
+def conf(server, queue, **more):
+    return {"redlock_beat_url": server.url(), "task_default_queue": queue, "task_create_missing_queues": True, **more}
+
+
+def taken(url: str, queue: str) -> list:
+    """What is in the broker's queue, taken out; kept across calls by the caller."""
+    found = []
+    with Connection(url, transport_options={"polling_interval": 0.01}) as connection:
+        simple = connection.SimpleQueue(queue)
+        while True:
+            try:
+                message = simple.get(block=False)
+            except simple.Empty:
+                break
+            found.append(message)
+            message.ack()
+        simple.close()
+    return found
+
+
+def test_messages_arrive_once_with_everything_that_celery_gives_them(valkey, beats, broker):
+    url, queue = broker
+    entries = {"a": {"task": "tasks.add", "schedule": 0.2, "args": (1, 2), "options": {"priority": 3, "expires": 60}}}
+    beat = beats(url, entries, **conf(valkey, queue))
+    client = valkey.client()
+    beat.until(lambda: len(ledger(client, "sent")) >= 3)
+    assert not beat.scheduler.renderer.direct
+    found = taken(url, queue)
+    assert [one.payload[0] for one in found] == [[1, 2]] * len(found)
+    headers = found[0].headers
+    assert headers["redlock_beat_entry"] == "a"
+    assert headers["celery_beat_task"] is True
+    assert headers["expires"]
+    assert len({one.headers["redlock_beat_due"] for one in found}) == len(found)
+    assert {one.headers["id"] for one in found} >= {row["id"] for row in ledger(client, "sent")[:3]}
+    eventually(lambda: client.hlen(K.outbox) == 0)
+
+
+def test_a_group_and_a_declared_queue(valkey, beats):
+    url, name = rabbitmq(), f"redlock-test-{uuid.uuid4().hex}"
+    beat = beats(url, **conf(valkey, name))
+    queue = Queue(
+        name, Exchange(name, type="direct"), routing_key="k", max_priority=5, queue_arguments={"x-max-length": 9}
+    )
+    beat.app.amqp.queues.add(queue)
+    beat.lead()
+    add = beat.app.tasks["tasks.add"]
+    Schedule(beat.app).add("g", group(add.s(1, 1), add.s(2, 2)), 3600, run_now=True)
+    client = valkey.client()
+    beat.until(lambda: len(ledger(client, "sent")) == 2)
+    with Connection(url) as connection:
+        assert connection.default_channel.queue_declare(name, passive=True).message_count == 2
+        connection.default_channel.queue_delete(name)
+
+
+def test_a_trigger_through_the_outbox(valkey, beats, broker):
+    url, queue = broker
+    beat = beats(url, **conf(valkey, queue)).lead()
+    schedule = Schedule(beat.app)
+    schedule.add("a", "tasks.add", 3600)
+    id_ = schedule.trigger("a")
+    client = valkey.client()
+    beat.until(lambda: ledger(client, "sent"))
+    assert [row["how"] for row in ledger(client, "sent")] == ["trigger"]
+    assert [one.headers["id"] for one in taken(url, queue)] == [id_]
+
+
+def test_a_new_leader_publishes_what_the_old_one_had_claimed(valkey, beats, broker):
+    url, queue = broker
+    first = beats(url, {"a": {"task": "tasks.add", "schedule": 0.1}}, **conf(valkey, queue)).lead()
+    client = valkey.client()
+    first.scheduler.publisher.submit = lambda items: None  # it dies between the claim and the publish
+    first.until(lambda: client.hlen(K.outbox) >= 3)
+    claimed = {item_id.split(":")[0] for item_id in client.hkeys(K.outbox)}
+    first.crash()
+    client.delete(K.lease)
+    second = beats(url, {"a": {"task": "tasks.add", "schedule": 0.1}}, **conf(valkey, queue))
+    second.until(lambda: {row["id"] for row in ledger(client, "sent")} >= claimed)
+    found = [one.headers["id"] for one in taken(url, queue)]
+    assert claimed <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_items_are_restamped_and_rubbish_stays_where_it_is(valkey, beats, caplog):
+    client = valkey.client()
+    client.hset(K.outbox, "bad", "1 rubbish")
+    beat = beats("memory://", **conf(valkey, "q")).lead()
+    assert "cannot be read" in caplog.text
+    assert client.hget(K.outbox, "bad").startswith(f"{beat.scheduler._term.epoch} ")
+
+
+def test_a_term_that_is_over_publishes_nothing(valkey, beats, broker):
+    url, queue = broker
+    beat = beats(url, **conf(valkey, queue)).lead()
+    schedule = Schedule(beat.app)
+    client = valkey.client()
+    publisher, term = beat.scheduler.publisher, beat.scheduler._term
+    trust = beat.scheduler.lease.trust
+    beat.scheduler.lease.trust = lambda term, *a: setattr(term, "trusted_until", 0.0)
+    term.trusted_until = 0.0
+    schedule.add("a", "tasks.add", 3600, run_now=True)
+    beat.until(lambda: client.hlen(K.outbox))
+    beat.tick(3)
+    assert taken(url, queue) == []
+    assert publisher.waiting() == 1
+    beat.scheduler.lease.trust = trust
+    beat.until(lambda: client.hlen(K.outbox) == 0)
+    assert len(taken(url, queue)) == 1
+
+
+def test_a_broker_that_refuses_is_probed_and_nothing_beyond_the_limit_is_claimed(valkey, beats):
+    url = rabbitmq()
+    queue = f"redlock-test-{uuid.uuid4().hex}"
+    proxy = Proxy(1)  # nothing listens there
+    beat = beats(
+        f"amqp://guest:guest@127.0.0.1:{proxy.port}//", {"a": {"task": "tasks.add", "schedule": 0.1}},
+        **conf(valkey, queue, redlock_beat_outbox_limit=3, redlock_beat_publish_timeout=0.5),
+    )  # fmt: skip
+    client = valkey.client()
+    beat.until(lambda: client.hlen(K.outbox) == 3 and beat.scheduler.publisher.failing)
+    overdue = client.zscore(K.due, "a")
+    beat.tick(4)
+    assert client.hlen(K.outbox) == 3
+    assert client.zscore(K.due, "a") == overdue  # it stays due
+    proxy.upstream = 5672
+    beat.until(lambda: ledger(client, "missed") and len(ledger(client, "sent")) > 5)
+    found = [one.headers["redlock_beat_due"] for one in taken(url, queue)]
+    assert len(found) == len(set(found))
+    assert beat.scheduler.publisher.failing is None
+    proxy.close()
+    with Connection(url) as connection:
+        connection.default_channel.queue_delete(queue)
+
+
+def test_a_message_the_broker_refuses_waits_alone(valkey, beats):
+    url, name = rabbitmq(), f"redlock-test-{uuid.uuid4().hex}"
+    with Connection(url) as connection:
+        connection.default_channel.queue_declare(f"{name}-bad", durable=False, auto_delete=False)
+    beat = beats(url, {"good": {"task": "tasks.add", "schedule": 0.2}}, **conf(valkey, name)).lead()
+    Schedule(beat.app).add("bad", "tasks.add", 3600, options={"queue": f"{name}-bad"}, run_now=True)
+    client = valkey.client()
+    beat.until(lambda: ledger(client, "failed"))
+    assert ledger(client, "failed")[0]["entry"] == "bad"
+    before = len(ledger(client, "sent"))
+    beat.until(lambda: len(ledger(client, "sent")) > before + 2)
+    with Connection(url) as connection:
+        connection.default_channel.queue_delete(f"{name}-bad")
+    beat.until(lambda: any(row["entry"] == "bad" for row in ledger(client, "sent")))
+    with Connection(url) as connection:
+        connection.default_channel.queue_delete(name)
+        connection.default_channel.queue_delete(f"{name}-bad")
+
+
+def test_at_most_once_is_taken_out_before_it_is_published(valkey, beats, monkeypatch):
+    import redlock_beat.outbox as outbox
+
+    seen = []
+    client = valkey.client()
+    real = outbox.publish_call
+
+    def publish(producer, call):
+        seen.append(client.hlen(K.outbox))
+        real(producer, call)
+
+    monkeypatch.setattr(outbox, "publish_call", publish)
+    queue = f"q-{uuid.uuid4().hex}"
+    beat = beats("memory://", {"a": {"task": "t", "schedule": 0.1, "delivery": "at_most_once"}}, **conf(valkey, queue))
+    beat.until(lambda: len(ledger(client, "sent")) >= 2)
+    assert 0 in seen
+    assert len(taken("memory://", queue)) >= 2
+
+
+def test_at_most_once_with_an_unclear_outcome_is_unknown_and_not_repeated(valkey, beats, monkeypatch):
+    import redlock_beat.outbox as outbox
+
+    calls = []
+
+    def publish(producer, call):
+        calls.append(call)
+        raise OSError("the broker went away in the middle")
+
+    monkeypatch.setattr(outbox, "publish_call", publish)
+    beat = beats("memory://", **conf(valkey, "q")).lead()
+    Schedule(beat.app).add("a", "t", 3600, delivery="at_most_once", run_now=True)
+    client = valkey.client()
+    beat.until(lambda: ledger(client, "unknown"))
+    beat.tick(2)
+    assert len(calls) == 1
+    assert client.hlen(K.outbox) == 0
+
+
+def test_at_least_once_is_repeated_with_the_same_id_until_accepted(valkey, beats, monkeypatch):
+    import redlock_beat.outbox as outbox
+
+    real, tries = outbox.publish_call, []
+
+    def publish(producer, call):
+        tries.append(json.loads(call)["headers"]["id"])
+        if len(tries) < 3:
+            raise ConnectionResetError("cut")
+        real(producer, call)
+
+    monkeypatch.setattr(outbox, "publish_call", publish)
+    queue = f"q-{uuid.uuid4().hex}"
+    beat = beats("memory://", **conf(valkey, queue)).lead()
+    Schedule(beat.app).add("a", "t", 3600, run_now=True)
+    client = valkey.client()
+    beat.until(lambda: ledger(client, "sent"))
+    assert len(tries) == 3
+    assert len(set(tries)) == 1
+    assert len(taken("memory://", queue)) == 1
+
+
+def test_a_publish_that_hangs_does_not_hang_the_loop_and_a_stop_waits_for_it(valkey, beats, monkeypatch):
+    import redlock_beat.outbox as outbox
+
+    go, real = threading.Event(), outbox.publish_call
+    began = threading.Event()
+
+    def publish(producer, call):
+        began.set()
+        go.wait(20)
+        real(producer, call)
+
+    monkeypatch.setattr(outbox, "publish_call", publish)
+    queue = f"q-{uuid.uuid4().hex}"
+    beat = beats("memory://", {"a": {"task": "t", "schedule": 0.1}}, **conf(valkey, queue))
+    client = valkey.client()
+    beat.until(began.is_set)
+    claimed = client.hlen(K.outbox)
+    beat.until(lambda: client.hlen(K.outbox) > claimed + 2)  # the loop goes on claiming
+    threading.Timer(0.3, go.set).start()
+    beat.close()
+    assert len(taken("memory://", queue)) == 1  # that one, and nothing after it
+    assert client.get(K.lease) is None
+
+
+def test_a_lost_reply_to_the_removal_publishes_nothing_twice(valkey, beats):
+    proxy = Proxy(valkey.port)
+    queue = f"q-{uuid.uuid4().hex}"
+    more = conf(valkey, queue, redlock_beat_socket_timeout=0.5)
+    more["redlock_beat_url"] = f"redis://127.0.0.1:{proxy.port}/0"
+    beat = beats("memory://", {"a": {"task": "t", "schedule": 0.1}}, **more).lead()
+    client = valkey.client()
+    for _ in range(5):
+        lost = proxy.lost
+        proxy.lose_reply("EVALSHA", skip=1)
+        beat.until(lambda lost=lost: proxy.lost > lost)
+    beat.until(lambda: len(ledger(client, "sent")) > 10)
+    found = [one.headers["redlock_beat_due"] for one in taken("memory://", queue)]
+    assert len(found) == len(set(found))
+    proxy.close()
+
+
+def test_another_redis_as_broker_goes_through_the_outbox(valkey, own_server, beats):
+    other = own_server("valkey")
+    beat = beats(other.url(), {"a": {"task": "t", "schedule": 0.1}}, redlock_beat_url=valkey.url())
+    beat.until(lambda: other.client().llen("celery") >= 3)
+    assert not beat.scheduler.renderer.direct
+    assert valkey.client().llen("celery") == 0
+
+
+def test_a_broker_that_is_away_at_the_start_is_proved_later(valkey, beats):
+    proxy = Proxy(1)
+    beat = beats(f"redis://127.0.0.1:{proxy.port}/0", {"a": {"task": "t", "schedule": 0.1}},
+                 redlock_beat_url=valkey.url(), redlock_beat_socket_timeout=0.3)  # fmt: skip
+    beat.lead()
+    assert not beat.scheduler.renderer.direct
+    proxy.upstream = valkey.port
+    client = valkey.client()
+    beat.until(lambda: client.llen("celery") >= 2)
+    proxy.close()
+
+
+def test_connections_to_a_broker_are_bounded(valkey):
+    redis_like = bounded_connection(make_app(valkey.url()), 1.5)
+    assert redis_like.transport_options["socket_timeout"] == 1.5
+    assert redis_like.transport_options["max_retries"] == 1
+    amqp = bounded_connection(make_app("amqp://localhost", redlock_beat_url=valkey.url()), 1.5)
+    assert amqp.transport_options["read_timeout"] == 1.5
+    assert amqp.transport_options["confirm_publish"] is True
+    assert amqp.connect_timeout == 1.5

@@ -1,0 +1,431 @@
+"""The schedule as users edit it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery.schedules import crontab, solar
+from celery.schedules import schedule as celery_schedule
+from dateutil.rrule import DAILY, rrule
+
+import redlock_beat
+from redlock_beat import (
+    EntryExists,
+    InvalidSchedule,
+    InvalidSetting,
+    NoSuchEntry,
+    RedisUnavailable,
+    Schedule,
+    StaleRevision,
+    register_schedule,
+)
+from redlock_beat.keys import Keys
+from redlock_beat.schedules import Crontab, Interval
+from tests.beats import ledger, make_app, messages, occurrences
+
+K = Keys("redlock-beat")
+
+
+@pytest.fixture
+def schedule(server):
+    return Schedule.from_url(server.url())
+
+
+@pytest.fixture
+def sched(valkey):
+    return Schedule.from_url(valkey.url())
+
+
+class Every:
+    """A schedule class of a user's own."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def next_slot(self, after: datetime) -> datetime:
+        return after + timedelta(seconds=self.seconds)
+
+
+def in_processes(function, arguments: list[tuple]) -> list:
+    """Run a function in processes of their own, one for each set of arguments."""
+    pool = multiprocessing.get_context("spawn").Pool(len(arguments))
+    try:
+        return pool.starmap(function, arguments)
+    finally:
+        pool.close()
+        pool.join()
+
+
+def test_add_read_update_remove(schedule, server):
+    made = schedule.add("a", "tasks.add", 30, (1,), {"y": 2}, options={"queue": "q"}, missed="skip", grace=5)
+    assert made == schedule["a"]
+    assert (made.revision, made.origin, made.missed, made.grace) == (1, "api", "skip", 5.0)
+    assert timedelta(0) < made.next_due - datetime.now(UTC) <= timedelta(seconds=30)
+    assert "a" in schedule
+    assert len(schedule) == 1
+    assert [one.name for one in schedule] == ["a"]
+    changed = schedule.update("a", args=(5,), grace=None, expires=10)
+    assert changed.revision == 2
+    assert changed.args == (5,)
+    assert changed.options == {"queue": "q", "expires": 10}
+    assert changed.grace is None
+    assert changed.next_due == made.next_due
+    assert schedule.update("a", expires=None).options == {"queue": "q"}
+    schedule.remove("a")
+    assert "a" not in schedule
+    assert server.client().zcard(K.due) == 0
+    assert schedule.get("a", 7) == 7
+
+
+def test_errors_say_what_to_do(schedule):
+    schedule.add("a", "tasks.add", 30)
+    with pytest.raises(EntryExists, match="replace=True"):
+        schedule.add("a", "tasks.add", 30)
+    for call in (
+        lambda: schedule["none"], lambda: schedule.remove("none"), lambda: schedule.update("none", args=()),
+        lambda: schedule.pause("none"), lambda: schedule.resume("none"), lambda: schedule.trigger("none"),
+        lambda: schedule.preview("none"),
+    ):  # fmt: skip
+        with pytest.raises(NoSuchEntry, match="none"):
+            call()
+    with pytest.raises(StaleRevision, match="revision 1 now"):
+        schedule.update("a", revision=7, args=(1,))
+    with pytest.raises(StaleRevision):
+        schedule.remove("a", revision=2)
+    with pytest.raises(StaleRevision):
+        schedule.pause("a", revision=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "x" * 501}, "name"),
+        ({"task": 5}, "task"),
+        ({"task": ""}, "task"),
+        ({"when": "soon"}, "not a schedule"),
+        ({"when": -1}, "interval"),
+        ({"when": float("nan")}, "number"),
+        ({"when": datetime(2030, 3, 31, 2, 30), "timezone": "Europe/Berlin"}, "does not exist"),
+        ({"when": datetime(2030, 10, 27, 2, 30), "timezone": "Europe/Berlin"}, "twice"),
+        ({"args": "text"}, "args"),
+        ({"args": (object(),)}, "JSON"),
+        ({"args": (float("nan"),)}, "changed"),
+        ({"kwargs": {1: 2}}, "changed"),
+        ({"kwargs": [1]}, "kwargs"),
+        ({"options": {"task_id": "x"}}, "task_id"),
+        ({"timezone": "Mars/Base"}, "time zone"),
+        ({"missed": "maybe"}, "once, skip, all"),
+        ({"dst_gap": "maybe"}, "after, skip"),
+        ({"grace": -1}, "grace"),
+        ({"jitter": "x"}, "jitter"),
+        ({"max_runs": 0}, "max_runs"),
+        ({"starts": "tomorrow"}, "datetime"),
+        ({"starts": datetime(2031, 1, 1, tzinfo=UTC), "ends": datetime(2030, 1, 1, tzinfo=UTC)}, "ends before"),
+        ({"ends": datetime(2020, 1, 1, tzinfo=UTC)}, "never"),
+        ({"delivery": "twice"}, "at_least_once"),
+        ({"colour": "red"}, "colour"),
+        ({"note": "x" * 2000}, "note"),
+        ({"args": ("x" * 300_000,)}, "bytes"),
+    ],
+)
+def test_bad_input_is_refused_and_changes_nothing(sched, valkey, given, said):
+    parts = {"name": "a", "task": "tasks.add", "when": 30, **given}
+    with pytest.raises(InvalidSchedule, match=said):
+        sched.add(parts.pop("name"), parts.pop("task"), parts.pop("when"), **parts)
+    assert valkey.client().keys("*") == []
+
+
+def test_an_unknown_change_is_refused(sched):
+    sched.add("a", "tasks.add", 30)
+    with pytest.raises(InvalidSchedule, match="colour"):
+        sched.update("a", colour=1)
+    with pytest.raises(InvalidSchedule, match="never be sent"):
+        sched.update("a", ends=datetime(2020, 1, 1, tzinfo=UTC))
+
+
+def test_every_kind_of_schedule_is_stored_and_read_back_equal(schedule, server):
+    register_schedule("every", Every, dump=lambda one: {"seconds": one.seconds})
+    kinds = {
+        "seconds": 1.5, "delta": timedelta(days=1), "celery": celery_schedule(30, relative=True),
+        "crontab": crontab(minute="*/5", hour={1, 2}, day_of_week="mon-fri"), "solar": solar("sunset", 50.0, 10.0),
+        "rrule": rrule(DAILY, interval=2, dtstart=datetime(2026, 1, 1, 7)), "once": datetime(2090, 1, 1, tzinfo=UTC),
+        "own": Every(7),
+    }  # fmt: skip
+    made = {name: schedule.add(name, "t", when, timezone="Europe/Berlin") for name, when in kinds.items()}
+    (far,) = in_processes(_read_all, [(server.url(),)])
+    for name, entry in made.items():
+        assert schedule[name] == entry
+        if name != "own":
+            assert far[name] == [str(slot.nominal) for slot in schedule.preview(name, 10)]
+
+
+def _read_all(url: str) -> dict[str, list[str]]:
+    schedule = redlock_beat.Schedule.from_url(url)
+    return {one.name: [str(slot.nominal) for slot in schedule.preview(one.name, 10)] for one in schedule
+            if one.name != "own"}  # fmt: skip
+
+
+def test_a_schedule_class_that_is_not_registered_is_refused(sched):
+    class Unknown(celery_schedule):
+        pass
+
+    with pytest.raises(InvalidSchedule, match="register_schedule"):
+        sched.add("a", "t", Unknown(30))
+
+
+def test_add_periodic_task_is_spelled_as_celery_spells_it(valkey):
+    app = make_app(valkey.url())
+    schedule = Schedule(app)
+    add = app.tasks["tasks.add"]
+    assert schedule.add_periodic_task(10.0, add.s(1), name="named", expires=5, missed="skip") == "named"
+    assert schedule.add_periodic_task(crontab(), add.s(1, 2)) == "tasks.add(1, 2)"
+    assert schedule.add_periodic_task(10.0, add, (3,), {"y": 4}, queue="q") == repr(add)
+    assert schedule["named"].options["expires"] == 5
+    assert schedule["named"].missed == "skip"
+    assert schedule[repr(add)].args == (3,)
+    assert schedule[repr(add)].options["queue"] == "q"
+    schedule.add_periodic_task(20.0, add.s(1), name="named")  # again replaces
+    assert schedule["named"].schedule == Interval.of(20)
+
+
+def test_pausing_and_resuming(schedule, server):
+    made = schedule.add("a", "t", 30)
+    paused = schedule.pause("a", note="why", by="me")
+    assert (paused.enabled, paused.note, paused.paused_by, paused.next_due) == (False, "why", "me", None)
+    assert server.client().zcard(K.due) == 0
+    assert schedule.preview("a") == []
+    resumed = schedule.resume("a")
+    assert resumed.next_due == made.next_due
+    assert resumed.note is None
+    assert schedule.pause("a").paused_by
+
+
+def test_resuming_counts_from_now_or_catches_up(valkey, beats):
+    beat = beats(valkey).lead()
+    schedule = Schedule(beat.app)
+    client = valkey.client()
+    schedule.add("a", "t", 0.2)
+    first = schedule.pause("a").state.nominal
+    beat.until(lambda: beat.scheduler.store.now() > first + 500_000)
+    assert schedule.resume("a").state.nominal > beat.scheduler.store.now() - 200_000
+    schedule.pause("a")
+    kept = schedule["a"].state.nominal
+    assert schedule.resume("a", catch_up=True).state.nominal == kept
+    beat.until(lambda: client.llen("celery"))
+
+
+def test_trigger_sends_now_and_moves_nothing(server, beats):
+    beat = beats(server).lead()
+    schedule = Schedule(beat.app)
+    made = schedule.add("a", "t", 3600)
+    ids = {schedule.trigger("a"), schedule.trigger("a")}
+    client = server.client()
+    beat.until(lambda: client.llen("celery") == 2)
+    assert {one["headers"]["id"] for one in messages(client)} == ids
+    assert schedule["a"].next_due == made.next_due
+    assert {row["how"] for row in ledger(client, "sent")} == {"trigger"}
+    schedule.pause("a")
+    schedule.trigger("a")  # a paused entry may be triggered
+    beat.until(lambda: client.llen("celery") == 3)
+
+
+def test_a_trigger_of_an_entry_removed_meanwhile_is_skipped_with_a_row(valkey, beats):
+    beat = beats(valkey).lead()
+    schedule = Schedule(beat.app)
+    schedule.add("a", "t", 3600)
+    schedule.trigger("a")
+    schedule.remove("a")
+    client = valkey.client()
+    client.zadd(K.manual, {"rubbish": 1.0})
+    beat.until(lambda: len(ledger(client, "skipped")) == 2)
+    assert client.zcard(K.manual) == 0
+    assert client.llen("celery") == 0
+
+
+def test_backfill_sends_each_slot_with_its_nominal_time(server, beats):
+    beat = beats(server).lead()
+    schedule = Schedule(beat.app)
+    schedule.add("cron", "t", crontab(minute="0"))
+    schedule.add("every", "t", 600)
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    assert schedule.backfill("cron", start, start + timedelta(hours=5), rate=1000) == 6
+    client = server.client()
+    beat.until(lambda: client.llen("celery") == 6)
+    assert sorted(due for _, due in occurrences(client)) == [start.timestamp() + 3600 * i for i in range(6)]
+    assert schedule.backfill("every", start, start + timedelta(hours=1), rate=1000) == 6
+    with pytest.raises(InvalidSchedule, match="aware"):
+        schedule.backfill("cron", datetime(2026, 1, 1), datetime(2026, 1, 2))
+    with pytest.raises(InvalidSchedule, match="rate"):
+        schedule.backfill("cron", start, start, rate=0)
+    with pytest.raises(InvalidSchedule, match="parts"):
+        schedule.add("fast", "t", 0.1) and schedule.backfill("fast", start, start + timedelta(days=1))
+
+
+def test_preview_and_history(valkey, beats):
+    beat = beats(valkey).lead()
+    schedule = Schedule(beat.app)
+    schedule.add("hourly", "t", crontab(minute=0))
+    schedule.add("fast", "t", 0.2, max_runs=3)
+    soon = schedule.preview(n=4)
+    assert [slot.name for slot in soon] == ["fast", "fast", "fast", "hourly"]
+    assert soon == sorted(soon, key=lambda slot: slot.nominal)
+    with pytest.raises(InvalidSchedule):
+        schedule.preview(n=0)
+    beat.until(lambda: len(schedule.history("fast")) == 3)
+    rows = schedule.history("fast", since=datetime.now(UTC) - timedelta(minutes=1))
+    assert [row.what for row in rows] == ["sent"] * 3
+    assert 0 <= rows[0].lateness < 60
+    assert schedule["fast"].total_run_count == 3
+    assert schedule["fast"].next_due is None  # finished, and kept to be looked at
+    assert schedule["fast"].last_sent is not None
+    assert len(schedule.history(n=1)) == 1
+
+
+def test_a_one_shot_is_gone_with_the_commit_that_sends_it_or_kept(server, beats):
+    beat = beats(server).lead()
+    schedule = Schedule(beat.app)
+    now = datetime.now(UTC)
+    schedule.add("gone", "t", now + timedelta(seconds=0.3))
+    schedule.add("kept", "t", now + timedelta(seconds=0.3), keep=True)
+    with pytest.raises(InvalidSchedule, match="has no slot after now"):
+        schedule.add("late", "t", now - timedelta(days=3))
+    schedule.add("now", "t", now - timedelta(days=3), run_now=True)
+    client = server.client()
+    beat.until(lambda: client.llen("celery") == 3)
+    assert "gone" not in schedule
+    assert "now" not in schedule
+    assert schedule["kept"].next_due is None
+    assert client.hlen(K.state) == client.hlen(K.entries)
+
+
+def test_editing_the_schedule_settles_what_is_due_first(server, beats):
+    beat = beats(server)
+    schedule = Schedule.from_url(server.url())
+    schedule.add("a", "t", 1.0)
+    first = schedule["a"].state.nominal
+    store = schedule._store
+    while store.now() <= first:  # nobody leads yet: it comes due
+        pass
+    schedule.update("a", when=3600)
+    after = schedule["a"]
+    assert after.anchor == first  # an interval counts on from its last nominal
+    assert after.state.nominal == first + 3600_000_000
+    client = server.client()
+    beat.until(lambda: client.llen("celery"))
+    assert occurrences(client) == {("a", first / 1e6): 1}
+    assert ledger(client, "sent")[0]["how"] == "settled"
+
+
+def test_changing_the_interval_counts_from_the_last_nominal(sched):
+    made = sched.add("a", "t", 3600)
+    changed = sched.update("a", when=5400)
+    assert changed.state.nominal == made.anchor + 5400_000_000
+    assert sched.update("a", when=crontab(minute=0)).schedule == Crontab(minute="0")
+    assert sched.update("a", timezone="Asia/Tokyo").timezone == "Asia/Tokyo"
+
+
+def test_an_edit_wakes_a_sleeping_leader(server, beats):
+    conf = {"redlock_beat_lease_ttl": 120.0, "redlock_beat_render_limit": 120.0}
+    beat = beats(server, **conf).lead()
+    beat.start()  # it would sleep for 40 seconds now
+    schedule = Schedule(beat.app)
+    client = server.client()
+    for i in range(5):
+        schedule.add(f"a{i}", "t", 3600, run_now=True)
+        from tests.servers import eventually
+
+        eventually(lambda i=i: client.llen("celery") > i, "the leader felt the edit", 10)
+
+
+def test_where_pubsub_is_denied_an_edit_is_felt_at_the_next_renewal(valkey, beats):
+    client = valkey.client()
+    client.execute_command("ACL", "SETUSER", "quiet", "on", "nopass", "+@all", "~*", "resetchannels")
+    try:
+        beat = beats(valkey.url(user="quiet:x"), redlock_beat_lease_ttl=1.0).lead()
+        assert not beat.scheduler.listener.confirmed
+        Schedule(beat.app).add("a", "t", 3600, run_now=True)
+        beat.until(lambda: client.llen("celery"))
+    finally:
+        client.execute_command("ACL", "DELUSER", "quiet")
+
+
+def test_a_delete_wins_over_a_tick_in_flight(server, beats):
+    beat = beats(server).lead()
+    schedule = Schedule(beat.app)
+    schedule.add("a", "t", 3600, run_now=True)
+    commit = beat.scheduler.store.commit
+
+    def removed_meanwhile(*args, **kwargs):
+        schedule.remove("a")
+        return commit(*args, **kwargs)
+
+    beat.scheduler.store.commit = removed_meanwhile
+    beat.tick(2)
+    client = server.client()
+    assert client.llen("celery") == 0
+    assert [client.exists(key) for key in (K.due, K.entries, K.state)] == [0, 0, 0]
+    assert client.zscore(K.due, "a") is None
+
+
+def _edit(url: str, seed: int) -> int:
+    schedule = redlock_beat.Schedule.from_url(url)
+    rng = random.Random(seed)
+    stale = 0
+    for _ in range(40):
+        name = f"e{rng.randrange(5)}"
+        entry = schedule[name]
+        try:
+            schedule.update(name, args=(entry.args[0] + 1,), revision=entry.revision)
+        except StaleRevision:
+            stale += 1
+    return stale
+
+
+def test_concurrent_edits_lose_none_without_saying_so(server, beats):
+    beat = beats(server).lead()
+    beat.start()
+    schedule = Schedule(beat.app)
+    for i in range(5):
+        schedule.add(f"e{i}", "t", 0.2, (0,))
+    stale = in_processes(_edit, [(server.url(), seed) for seed in range(4)])
+    assert sum(one.args[0] for one in schedule) == 160 - sum(stale)
+    assert sum(one.revision for one in schedule) == 5 + 160 - sum(stale)
+    assert max(occurrences(server.client()).values()) == 1
+
+
+def test_redis_away_is_an_error_that_says_what_is_known():
+    schedule = Schedule(settings=redlock_beat.Settings(url="redis://u:secret@127.0.0.1:1/0"), retry_for=0.2)
+    with pytest.raises(RedisUnavailable, match="nothing was changed") as error:
+        schedule.add("a", "t", 30)
+    assert "secret" not in str(error.value)
+
+
+def test_a_full_redis_refuses_an_edit_whole(valkey, sched):
+    client = valkey.client()
+    sched.add("a", "t", 30)
+    client.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(RedisUnavailable, match="full"):
+            sched.add("b", "t", 30)
+        sched.remove("a")  # what frees memory is allowed
+    finally:
+        client.config_set("maxmemory", "0")
+    assert "b" not in sched
+    assert "a" not in sched
+
+
+def test_a_refused_command_is_said(valkey):
+    client = valkey.client()
+    client.set(K.entries, "wrong type")
+    with pytest.raises(RedisUnavailable, match="WRONGTYPE"):
+        Schedule.from_url(valkey.url()).add("a", "t", 30)
+
+
+def test_a_schedule_needs_somewhere_to_be():
+    with pytest.raises(InvalidSetting, match="from_url"):
+        Schedule()
+    assert "127.0.0.1" in repr(Schedule.from_url("redis://127.0.0.1:1"))

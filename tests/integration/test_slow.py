@@ -1,0 +1,119 @@
+"""User code that takes longer than the lease."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+
+from celery.beat import BeatLazyFunc
+
+from redlock_beat import Schedule
+from redlock_beat.clock import MICROS
+from redlock_beat.keys import Keys
+from tests.beats import duplicates, ledger, messages
+
+K = Keys("redlock-beat")
+
+
+def lazily(function, **more):
+    return {"task": "tasks.add", "schedule": 0.3, "args": (BeatLazyFunc(function), 0), **more}
+
+
+def test_an_entry_that_renders_longer_than_the_ttl_does_not_stop_the_messages(server, beats):
+    def slow() -> int:
+        time.sleep(0.9)
+        return 1
+
+    entries = {"slow": lazily(slow), "quick": {"task": "tasks.add", "schedule": 0.1}}
+    conf = {"redlock_beat_lease_ttl": 0.6, "redlock_beat_render_limit": 20.0}
+    for _ in range(2):
+        beats(server, entries, **conf).start()
+    client = server.client()
+
+    def flows():
+        rows = ledger(client, "sent")
+        return [row["entry"] for row in rows].count("slow") >= 3 and [row["entry"] for row in rows].count("quick") >= 6
+
+    from tests.servers import eventually
+
+    eventually(flows, "both entries are sent", 40)
+    assert duplicates(client) == 0
+    epoch = int(client.get(K.epoch))
+    count = len(ledger(client, "sent"))
+    eventually(lambda: len(ledger(client, "sent")) > count + 4, "and go on", 40)
+    assert int(client.get(K.epoch)) == epoch  # and nobody is deposed for it any more
+    assert client.hget(K.slow, "slow")
+
+
+def test_a_slow_entry_is_noted_while_it_hangs_even_by_a_beat_that_never_comes_back(valkey, beats):
+    go = threading.Event()
+    beat = beats(valkey, {"hangs": lazily(lambda: go.wait(30))}, redlock_beat_lease_ttl=0.5)
+    beat.start()
+    client = valkey.client()
+    from tests.servers import eventually
+
+    eventually(lambda: client.hget(K.slow, "hangs"), "it is noted by a thread")
+    assert client.llen("celery") == 0
+    go.set()
+
+
+def test_after_three_overruns_it_is_set_aside_and_an_edit_gives_it_another_chance(valkey, beats):
+    hang = [True]
+
+    def slow() -> int:
+        if hang[0]:
+            time.sleep(0.7)
+        return 3
+
+    conf = {"redlock_beat_lease_ttl": 0.5, "redlock_beat_render_limit": 0.6}
+    entries = {"slow": lazily(slow), "quick": {"task": "tasks.add", "schedule": 0.2}}
+    beat = beats(valkey, entries, **conf).lead()
+    client = valkey.client()
+    beat.until(lambda: "another" in (client.hget(K.quarantine, "slow") or ""), "it is in quarantine")
+    assert int(client.hget(K.slow, "slow")) == 4
+    before = len([row for row in ledger(client, "sent") if row["entry"] == "quick"])
+    beat.until(lambda: len([row for row in ledger(client, "sent") if row["entry"] == "quick"]) > before)
+    hang[0] = False
+    Schedule(beat.app).update("slow", note="mended", when=0.4)
+    assert not client.hexists(K.slow, "slow")
+    done = len(messages(client))
+    beat.until(lambda: "[3, 0]" in {one["headers"]["argsrepr"] for one in messages(client)[done:]})
+
+
+def test_an_entry_that_was_slow_once_renders_with_the_others_again(valkey, beats):
+    hang = [True]
+
+    def slow() -> int:
+        if hang[0]:
+            hang[0] = False
+            time.sleep(0.4)
+        return 1
+
+    beat = beats(valkey, {"slow": lazily(slow)}, redlock_beat_lease_ttl=0.6).lead()
+    client = valkey.client()
+    beat.until(lambda: client.hget(K.slow, "slow"))
+    beat.until(lambda: not client.hexists(K.slow, "slow"))
+    assert beat.scheduler.dispatcher._slow == {}
+
+
+def test_missed_slots_by_each_policy(valkey, beats):
+    schedule = Schedule.from_url(valkey.url())
+    for missed in ("once", "skip", "all"):
+        schedule.add(missed, "t", 0.1, missed=missed, grace=0.0001 if missed == "skip" else None)
+    store = schedule._store
+    start = store.now()
+    while store.now() < start + MICROS:
+        pass
+    beat = beats(valkey, redlock_beat_catchup_limit=4).lead()
+    client = valkey.client()
+    beat.until(lambda: {row["entry"] for row in ledger(client, "missed")} == {"once", "skip", "all"})
+    rows = {row["entry"]: row for row in ledger(client, "missed")}
+    first = {name: schedule[name].anchor + 100_000 for name in rows}
+    assert all(int(rows[name]["from"]) == first[name] for name in rows)
+    assert int(rows["once"]["count"]) >= 8
+    caught = [one for one in messages(client) if one["headers"]["redlock_beat_entry"] == "all"]
+    dues = [round(one["headers"]["redlock_beat_due"] * 1e6) for one in caught]
+    assert dues[:4] == sorted(dues[:4])
+    assert dues[0] == int(rows["all"]["to"]) + 100_000
+    assert json.dumps(rows["all"]["why"]) == '"catchup_limit"'

