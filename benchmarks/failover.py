@@ -1,0 +1,147 @@
+"""Three real beats, twenty entries of one second, one fault after the other: duplicates and the longest gap.
+
+Measured on the messages that reach the queue: "duplicate" is an occurrence (entry, nominal due time) that is in
+the queue twice; "gap" is the longest time, for any entry, between two messages, by the server's clock.
+"""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import json
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Callable
+
+from kombu import Connection
+
+from redlock_beat.keys import Keys
+from tests.beats import Replicas, duplicates, ledger
+from tests.servers import Server
+
+K = Keys("redlock-beat")
+TTL = 5.0
+RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
+
+
+def sigterm(r: Replicas) -> None:
+    r.leader().end()
+
+
+def sigkill(r: Replicas) -> None:
+    r.leader().end(signal.SIGKILL)
+
+
+def sigstop(r: Replicas) -> None:
+    one = r.leader()
+    one.send(signal.SIGSTOP)
+    time.sleep(3 * TTL)
+    one.send(signal.SIGCONT)
+
+
+def lease_deleted(r: Replicas) -> None:
+    r.client.delete(K.lease)
+
+
+def clients_killed(r: Replicas) -> None:
+    for kind in ("normal", "pubsub"):
+        r.client.client_kill_filter(_type=kind, skipme=True)
+
+
+def scripts_flushed(r: Replicas) -> None:
+    r.client.script_flush()
+
+
+def redis_stopped(r: Replicas) -> None:
+    r.server.stop()
+    time.sleep(3)
+    r.server.start()
+
+
+def rolling(r: Replicas) -> None:
+    for one in list(r.beats):
+        if one.alive:
+            r.add().says("This beat is ")
+            one.end()
+
+
+FAULTS: dict[str, tuple[Callable[[Replicas], None], float, str]] = {
+    "leader SIGTERM": (sigterm, 1.2, ""),
+    "leader SIGKILL": (sigkill, 2.0, ""),
+    "leader SIGSTOP for 3 x TTL, then CONT": (sigstop, TTL + 1.5, "the thawed beat is a standby"),
+    "lease key deleted by hand": (lease_deleted, 2.0, ""),
+    "all client connections cut (CLIENT KILL)": (clients_killed, 2.0, ""),
+    "SCRIPT FLUSH": (scripts_flushed, 1.05, ""),
+    "Redis stopped for 3 s and started (AOF)": (redis_stopped, 3 + 2.5, ""),
+    "rolling replacement of all beats": (rolling, 1.5, ""),
+}
+
+
+def main(quick: bool = False) -> None:
+    names = list(FAULTS)[:2] if quick else list(FAULTS)
+    entries = 3 if quick else 20
+    ttl = 1.0 if quick else TTL
+    print(f"{'fault':<42}{'duplicates':>11}{'longest gap':>13}{'target':>9}   alive")
+    for name in names:
+        _one(name, entries, ttl, 1 if quick else 3)
+    if _answers(RABBITMQ) and not quick:
+        print("\nthe same with RabbitMQ behind the outbox (a repeat has the same task id)")
+        for name in names:
+            _one(name, entries, ttl, 3, RABBITMQ)
+
+
+def _answers(url: str) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", 5672)) == 0
+
+
+def _one(name: str, entries: int, ttl: float, settle: float, broker: str = "") -> None:
+    fault, target, _ = FAULTS[name]
+    server = Server("valkey", "--appendonly", "yes").start()
+    queue = f"redlock-bench-{uuid.uuid4().hex}"
+    more = {"PROJECT_CONF": json.dumps({"task_default_queue": queue})} if broker else {}
+    replicas = Replicas(
+        server, broker=broker, PROJECT_ENTRIES=str(entries), PROJECT_EVERY="1.0", PROJECT_TTL=str(ttl), **more
+    )
+    try:
+        replicas.goes_on(entries)
+        time.sleep(ttl + 1.5)  # a standby younger than one TTL waits the TTL out, on purpose
+        began = time.time() - 1.5
+        fault(replicas)
+        time.sleep(settle)
+        replicas.goes_on(entries)
+        sent = collections.defaultdict(list)
+        for row in ledger(replicas.client, "sent"):
+            if int(row["at"]) / 1e6 >= began:
+                sent[row["entry"]].append(int(row["at"]) / 1e6)
+        gap = max(b - a for times in sent.values() for a, b in itertools.pairwise(times))
+        alive = sum(replicas.alive())
+        replicas.close()  # before the queue is drained, else it never ends
+        twice = _drained(broker, queue) if broker else duplicates(replicas.client)
+        print(f"{name:<42}{twice:>11}{gap:>11.2f} s{target:>7.2f} s   {alive}", flush=True)
+    finally:
+        replicas.close()
+        server.close()
+
+
+def _drained(url: str, queue: str) -> int:
+    """How many messages in the queue repeat another; the queue is removed."""
+    seen: dict[tuple[str, float], set[str]] = collections.defaultdict(set)
+    total = 0
+    with Connection(url) as connection:
+        simple = connection.SimpleQueue(queue)
+        while True:
+            try:
+                message = simple.get(timeout=1)
+            except simple.Empty:
+                break
+            message.ack()
+            total += 1
+            headers = message.headers
+            seen[headers["redlock_beat_entry"], headers["redlock_beat_due"]].add(headers["id"])
+        simple.close()
+        connection.default_channel.queue_delete(queue)
+    assert all(len(ids) == 1 for ids in seen.values()), "a repeat with another task id"
+    return total - len(seen)
