@@ -33,7 +33,7 @@ def _one(kind: str, server: Server, many: int) -> None:
     app.conf.redlock_beat_render_limit = 60.0
     beat = Beat(app).lead()
     schedule = Schedule(app)
-    names = [name for page in schedule._store.names() for name in page]
+    names = [entry.name for entry in schedule]
     now = schedule._store.now()
     # All due at once, and late by an hour at most: neither missed nor early.
     states = client.hmget(K.state, names)

@@ -18,16 +18,18 @@ codec           Entry <-> JSON
 make            what users write -> Entry; the one place that checks it
 connection      a URL -> a client; the subscription; retries
 lua/            one atomic step a file
-store           one typed method per script
+steps           what is asked of Redis and how its answer reads: values, without a network
+store           takes the steps; one typed method per script of the leader's
+status          who leads, what waits, what is wrong
 edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
 render          an occurrence -> messages, rendered by Celery and captured
 outbox          publishing to a broker that is not this Redis
 dispatch        due occurrences -> messages -> one commit
 sync            ``beat_schedule`` -> Redis, three-way, by the leader
-schedule        Schedule: the schedule as users edit it
+operations      what users do to a schedule, written once, without a network
+schedule        Schedule and AsyncSchedule: the schedule as users edit it
 scheduler       RedisScheduler: lead, due, dispatch, wait
-status          who leads, what waits, what is wrong
 cli             ``celery redlock ...``
 ==============  ==================================================================================
 """
@@ -42,9 +44,15 @@ __version__ = "0.1.0"
 _HOMES = {
     "RedisScheduler": "scheduler",
     "Schedule": "schedule",
-    "Slot": "schedule",
-    "Happened": "schedule",
-    "Foreseen": "schedule",
+    "AsyncSchedule": "schedule",
+    "Batch": "schedule",
+    "AsyncBatch": "schedule",
+    "Slot": "operations",
+    "Happened": "operations",
+    "Foreseen": "operations",
+    "Status": "status",
+    "BatchFailed": "errors",
+    "ScheduleBusy": "errors",
     "Entry": "entry",
     "State": "entry",
     "Settings": "config",
@@ -66,9 +74,15 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncBatch",
+    "AsyncSchedule",
+    "Batch",
+    "BatchFailed",
     "Crontab",
     "Entry",
     "EntryExists",
+    "Foreseen",
+    "Happened",
     "Interval",
     "InvalidSchedule",
     "InvalidSetting",
@@ -79,10 +93,13 @@ __all__ = [
     "RedisUnavailable",
     "RedlockBeatError",
     "Schedule",
+    "ScheduleBusy",
     "Settings",
+    "Slot",
     "Solar",
     "StaleRevision",
     "State",
+    "Status",
     "UnsupportedServer",
     "__version__",
     "next_due",
@@ -93,18 +110,22 @@ if TYPE_CHECKING:
     from .config import Settings
     from .entry import Entry, State
     from .errors import (
+        BatchFailed,
         EntryExists,
         InvalidSchedule,
         InvalidSetting,
         NoSuchEntry,
         RedisUnavailable,
         RedlockBeatError,
+        ScheduleBusy,
         StaleRevision,
         UnsupportedServer,
     )
-    from .schedule import Schedule
+    from .operations import Foreseen, Happened, Slot
+    from .schedule import AsyncBatch, AsyncSchedule, Batch, Schedule
     from .scheduler import RedisScheduler
     from .schedules import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
+    from .status import Status
 
 
 def __getattr__(name: str) -> Any:

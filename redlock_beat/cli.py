@@ -15,8 +15,8 @@ import click
 
 from .entry import Entry
 from .errors import RedlockBeatError
-from .schedule import Foreseen, Happened, Schedule, Slot
-from .status import read_status
+from .operations import Foreseen, Happened, Slot
+from .schedule import Schedule
 
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -59,7 +59,7 @@ def list_(schedule: Schedule, as_json: bool) -> None:
         return
     rows = [(e.name, e.task, str(e.schedule), _when(e), _ago(e.last_sent), str(e.total_run_count)) for e in schedule]
     _table(("NAME", "TASK", "SCHEDULE", "NEXT", "LAST SENT", "SENT"), sorted(rows))
-    for name, why in read_status(schedule._store).quarantine.items():
+    for name, why in schedule.status().quarantine.items():
         click.secho(f"in quarantine: {name}: {why}", fg="red")
 
 
@@ -199,7 +199,7 @@ def status(schedule: Schedule, as_json: bool) -> None:
 
     Example: celery -A proj redlock status
     """
-    found = read_status(schedule._store)
+    found = schedule.status()
     if as_json:
         click.echo(json.dumps(found.json()))
     else:

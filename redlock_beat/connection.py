@@ -11,6 +11,8 @@ import contextlib
 import logging
 import ssl
 import time
+from importlib import import_module
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -60,33 +62,44 @@ class Target:
         options = dict(self.options)
         if timeout is not None:
             options["socket_timeout"] = options["socket_connect_timeout"] = timeout
+        return self._made(redis, options)
+
+    def async_client(self) -> Any:
+        """A new client for an event loop."""
+        import redis.asyncio
+        from redis.asyncio.retry import Retry as AsyncRetry
+
+        return self._made(redis.asyncio, {**self.options, "retry": AsyncRetry(NoBackoff(), 0)})
+
+    def _made(self, kind: ModuleType, options: dict[str, Any]) -> Any:
         try:
-            return self._make(options)
+            return self._make(kind, options)
         except TypeError as exc:
             raise InvalidSetting(f"redlock_beat_redis_options: {exc}") from None
 
-    def _make(self, options: dict[str, Any]) -> Any:
+    def _make(self, kind: ModuleType, options: dict[str, Any]) -> Any:
+        """A client of the package ``redis`` or of ``redis.asyncio``: they spell their classes alike."""
         master = options.pop("master_name", None)
         sentinel_options = options.pop("sentinel_kwargs", None) or {}
         if self.cluster:
-            from redis.cluster import RedisCluster
-
+            cluster = import_module(f"{kind.__name__}.cluster")
             options.pop("db", None)
-            return RedisCluster(**options)
+            return cluster.RedisCluster(**options)
         if self.scheme in ("sentinel", "sentinels"):
             if not master:
                 raise InvalidSetting(
                     "the schedule's URL is a Sentinel's, so the name of the master is needed: set "
                     "redlock_beat_redis_options = {'master_name': 'mymaster'}."
                 )
-            from redis.sentinel import Sentinel
-
+            sentinels = import_module(f"{kind.__name__}.sentinel")
             options.pop("host", None)
             options.pop("port", None)
             known = {k: options[k] for k in ("socket_timeout", "socket_connect_timeout", "retry") if k in options}
-            sentinel = Sentinel(_sentinels(self.settings.url), sentinel_kwargs={**known, **sentinel_options}, **options)
-            return sentinel.master_for(master, redis.Redis)
-        return redis.Redis(**options)
+            sentinel = sentinels.Sentinel(
+                _sentinels(self.settings.url), sentinel_kwargs={**known, **sentinel_options}, **options
+            )
+            return sentinel.master_for(master, kind.Redis)
+        return kind.Redis(**options)
 
     def _options(self) -> dict[str, Any]:
         settings = self.settings

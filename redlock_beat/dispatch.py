@@ -22,14 +22,15 @@ from .clock import MICROS, monotonic, score, wall_micros
 from .codec import compact, decode
 from .config import Settings
 from .connection import TROUBLE
-from .entry import Entry, State
+from .entry import Entry, State, parse_state
 from .errors import InvalidSchedule, mask, traceback_of
 from .lease import Lease, Term
 from .outbox import Item, Publisher, stamp, unstamp
 from .policies import Missed, act_at, first_slot, plan
 from .render import Rendered, Renderer, task_id
 from .schedules import Once
-from .store import ANY, DROP, KEEP, Due, DueItem, Edit, Occurrence, Store, Stored, parse_state
+from .steps import ANY, DROP, KEEP, Edit, Stored
+from .store import Due, DueItem, Occurrence, Store
 
 logger = logging.getLogger("redlock_beat")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from .clock import score
 from .codec import decode, encode
-from .entry import Entry, State
+from .entry import Entry, State, parse_state
 from .errors import InvalidSchedule
 from .policies import Missed, act_at, first_slot, next_slot, plan
 from .schedules import Interval
-from .store import ABSENT, DROP, KEEP, Edit, Stored, parse_state
+from .steps import ABSENT, DROP, KEEP, Edit, Stored
 
 #: What decides when an entry is due; changing any of these re-computes its next slot.
 _TIMING = ("schedule", "timezone", "dst_gap", "dst_fold", "starts", "ends", "jitter")
@@ -74,7 +74,10 @@ def updated(old: Entry, new: Entry, now: int, current: str, catchup_limit: int) 
     if not new.enabled:
         when = DROP
     after = State(new.uid, new.revision, nominal, state.last, count, attempts)
-    return Edit(new.name, current, definition=encode(new), state=after.text(), score=when, manual=manual)
+    return Edit(
+        new.name, current, definition=encode(new), state=after.text(), score=when, manual=manual,
+        in_place=not manual and after == replace(state, revision=new.revision) and when in (KEEP, DROP),
+    )  # fmt: skip
 
 
 def _last_nominal(entry: Entry, state: State, now: int) -> int | None:
@@ -105,13 +108,33 @@ def resumed(old: Entry, now: int, current: str, *, catch_up: bool = False) -> Ed
 
 def removed(name: str, current: str) -> Edit:
     """Remove an entry. It wins over a tick in flight: the commit finds another state than it read."""
-    return Edit(name, current, definition=DROP, state=DROP, score=DROP)
+    return Edit(name, current, definition=DROP, state=DROP, score=DROP, in_place=True)
+
+
+def combined(first: Edit, second: Edit) -> Edit:
+    """Two edits of one entry as one; the second was made from what the first leaves behind."""
+
+    def last(one: str, other: str) -> str:
+        return one if other == KEEP else other
+
+    touching = [edit for edit in (first, second) if edit.state != KEEP or edit.definition != KEEP]
+    return Edit(
+        first.name,
+        touching[0].expected if touching and touching[0] is first else second.expected,
+        definition=last(first.definition, second.definition),
+        state=last(first.state, second.state),
+        score=last(first.score, second.score),
+        configured=last(first.configured, second.configured),
+        archive=last(first.archive, second.archive),
+        manual=first.manual + second.manual,
+        in_place=bool(touching) and all(edit.in_place for edit in touching),
+    )
 
 
 def _same_place(old: Entry, new: Entry, current: str, when: str) -> Edit:
     assert old.state is not None
     after = replace(old.state, revision=new.revision)
-    return Edit(new.name, current, definition=encode(new), state=after.text(), score=when)
+    return Edit(new.name, current, definition=encode(new), state=after.text(), score=when, in_place=True)
 
 
 def _score(entry: Entry, nominal: int | None, at_once: bool = False) -> str:

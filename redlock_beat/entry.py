@@ -60,6 +60,16 @@ class State:
         )
 
 
+def parse_state(text: str | None) -> State | None:
+    """The state of a text; None when there is none or it cannot be read."""
+    if not text:
+        return None
+    try:
+        return State.parse(text)
+    except ValueError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A named schedule, the task it sends, and its policies.

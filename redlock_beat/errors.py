@@ -13,6 +13,9 @@ import traceback
 class RedlockBeatError(Exception):
     """Base of every error this package raises."""
 
+    #: Which change of a batch it is about.
+    index: int | None = None
+
 
 class InvalidSetting(RedlockBeatError, ValueError):
     """A ``redlock_beat_*`` setting has a value that cannot work.
@@ -69,12 +72,42 @@ class StaleRevision(RedlockBeatError):
         self.name, self.expected, self.found = name, expected, found
 
 
+class ScheduleBusy(RedlockBeatError):
+    """An entry changed under our hands each time an edit was made; nothing of this edit is in force. Try again."""
+
+    def __init__(self, name: str, attempts: int) -> None:
+        super().__init__(
+            f"entry {name!r} was changed by others in each of {attempts} attempts to edit it; nothing of this edit is "
+            "in force. Try again, or pause the entry first."
+        )
+
+
+class BatchFailed(RedlockBeatError):
+    """A batch was applied in part, or not at all; the message and the fields say exactly what is in force.
+
+    ``done`` changes, the first ones, are in force; the others are not. When Redis did not answer, the
+    ``unsure`` changes after those may be, all of them or none. ``cause`` is the error itself.
+    """
+
+    def __init__(self, cause: Exception, done: int, total: int, page: int, name: str | None) -> None:
+        self.cause, self.done, self.total, self.name = cause, done, total, name
+        self.unsure = page if isinstance(cause, RedisUnavailable) and cause.unknown else 0
+        force = f"the first {done} of {total} changes are in force" if done else f"none of {total} changes is in force"
+        if self.unsure:
+            force += f", and whether the {page} after them are is unknown (all of them are, or none)"
+        where = f" at {name!r}" if name else ""
+        super().__init__(f"the batch stopped{where}: {cause} Of the batch, {force}.")
+
+
 class UnsupportedServer(RedlockBeatError):
     """The Redis server can never work with this package (older than 6.2, or a needed command is off)."""
 
 
 class RedisUnavailable(RedlockBeatError, ConnectionError):
     """Redis did not answer within the time allowed; whether the last edit took effect is in the message."""
+
+    #: Whether an edit may have taken effect although nobody said so.
+    unknown: bool = False
 
 
 class Deposed(RedlockBeatError):

@@ -45,8 +45,8 @@ from dataclasses import dataclass
 from .clock import monotonic
 from .config import Settings
 from .connection import Listener
-from .errors import Deposed
-from .store import Fence, Look, Store
+from .steps import Fence
+from .store import Look, Store
 
 #: Seconds between two looks of a standby.
 LOOK = 0.25
@@ -158,11 +158,3 @@ class Lease:
 def _confirmed(held: str) -> bool:
     parts = held.split(" ")
     return len(parts) > 2 and parts[2] == "1"
-
-
-def owner_of(held: str | None) -> str | None:
-    """The readable owner in the text of a lease."""
-    return held.split(" ", 3)[3] if held and held.count(" ") >= 3 else None
-
-
-__all__ = ["LOOK", "Deposed", "Lease", "Term", "owner_of"]

@@ -27,9 +27,10 @@ from .config import Settings, settings_of
 from .connection import TROUBLE, Listener, Pauses, Target, drop_connections
 from .dispatch import Dispatcher, prune_beats
 from .errors import Deposed, InvalidSetting, UnsupportedServer, mask, traceback_of
-from .lease import LOOK, Lease, Term, owner_of
+from .lease import LOOK, Lease, Term
 from .outbox import Publisher
 from .render import Renderer
+from .status import owner_of
 from .store import Store
 from .sync import ConfigSync, Configuration, read_configuration
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .clock import MICROS
-from .lease import owner_of
-from .store import Store
+from .steps import Standing
 
 #: Seconds of silence after which a standby counts as gone.
 SILENT = 60.0
@@ -22,9 +22,12 @@ class Replica:
     pid: int
     version: str
     role: str
+    #: Seconds since its loop was last heard of.
     age: float
+    #: Seconds its wall clock is ahead of Redis's; harmless, and worth mending.
     skew: float
     delivery: str
+    #: Why the broker refuses, or None.
     broker: str | None
 
 
@@ -36,9 +39,13 @@ class Status:
     epoch: int
     lease_left: float
     entries: int
+    #: Entries and manual sends that are due and not yet sent, and for how long the oldest has been.
     overdue: int
     oldest_due: float
     outbox: int
+    #: Seconds of lateness over the newest rows of the ledger; None when nothing was sent.
+    lateness_p50: float | None
+    lateness_p99: float | None
     quarantine: dict[str, str]
     replicas: list[Replica]
 
@@ -47,31 +54,45 @@ class Status:
         return asdict(self)
 
 
-def read_status(store: Store) -> Status:
-    """Ask Redis how things stand."""
-    text, left, epoch = store.lease()
-    now = store.now()
-    overdue, oldest = store.overdue(now)
+def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
+    """The status of what was read; *lateness* in ascending order."""
+    leader = owner_of(standing.lease)
+    oldest = standing.oldest
     return Status(
-        leader=owner_of(text),
-        epoch=int(epoch or 0),
-        lease_left=max(0, left) / 1000,
-        entries=store.size(),
-        overdue=overdue,
-        oldest_due=0.0 if oldest is None or not overdue else max(0, now - oldest) / MICROS,
-        outbox=store.outbox_size(),
-        quarantine={name: _error(report) for name, report in store.quarantined().items()},
-        replicas=sorted(_replicas(store, now, owner_of(text)), key=lambda one: (one.role, one.host, one.pid)),
+        leader=leader,
+        epoch=standing.epoch,
+        lease_left=standing.lease_left_ms / 1000,
+        entries=standing.entries,
+        overdue=standing.overdue + standing.manual,
+        oldest_due=0.0 if oldest is None or not standing.overdue else max(0, standing.now - oldest) / MICROS,
+        outbox=standing.outbox,
+        lateness_p50=_percentile(lateness, 0.50),
+        lateness_p99=_percentile(lateness, 0.99),
+        quarantine={name: _error(report) for name, report in standing.quarantine.items()},
+        replicas=sorted(_replicas(standing, leader), key=lambda one: (one.role, one.host, one.pid)),
     )
 
 
-def _replicas(store: Store, now: int, leader: str | None) -> list[Replica]:
+def owner_of(held: str | None) -> str | None:
+    """The readable owner in the text of a lease (``token epoch confirmed owner``).
+
+    >>> owner_of("a3 7 1 web-1:42")
+    'web-1:42'
+    """
+    return held.split(" ", 3)[3] if held and held.count(" ") >= 3 else None
+
+
+def _percentile(values: Sequence[float], part: float) -> float | None:
+    return values[min(len(values) - 1, int(len(values) * part))] if values else None
+
+
+def _replicas(standing: Standing, leader: str | None) -> list[Replica]:
     found = []
-    for text in store.beats().values():
+    for text in standing.beats.values():
         try:
             data = json.loads(text)
             owner = f"{data['host']}:{data['pid']}"
-            age = max(0, now - int(data["at"])) / MICROS
+            age = max(0, standing.now - int(data["at"])) / MICROS
             found.append(
                 Replica(
                     host=str(data["host"]),

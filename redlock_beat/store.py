@@ -9,33 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import lua
+from . import lua, steps
 from .clock import MICROS, from_score, score
 from .connection import Target
-from .entry import State
 from .errors import Deposed, UnsupportedServer
-
-#: Leave a field of an edit as it is; remove it.
-KEEP, DROP = "=", "-"
-#: What an edit may expect instead of a state: nothing there, something there, anything.
-ABSENT, PRESENT, ANY = "", "+", "*"
-
-#: Edits in one script: it stays well below 10 ms.
-PAGE = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """A term as the scripts check it: the text of the lease, its epoch, its length."""
-
-    text: str
-    epoch: int
-    ttl_ms: int
-
-    @property
-    def words(self) -> tuple[str, int, int]:
-        """The first three arguments of every fenced script."""
-        return (self.text, self.epoch, self.ttl_ms)
+from .steps import KEEP, PAGE, Conflict, Edit, Fence, Step, Stored, T
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,48 +92,6 @@ class Occurrence:
         return out
 
 
-@dataclass(slots=True)
-class Edit:
-    """One edit of one entry; see ``edit.lua``."""
-
-    name: str
-    expected: str
-    definition: str = KEEP
-    state: str = KEEP
-    score: str = KEEP
-    configured: str = KEEP
-    archive: str = KEEP
-    manual: list[tuple[str, str]] = field(default_factory=list)
-
-    def words(self) -> list[Any]:
-        """The arguments of the script."""
-        out: list[Any] = [
-            self.name, self.expected, self.definition, self.state, self.score, self.configured, self.archive,
-            len(self.manual),
-        ]  # fmt: skip
-        for item, when in self.manual:
-            out.extend((item, when))
-        return out
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An entry as it stands in Redis."""
-
-    name: str
-    definition: str | None
-    state: str | None
-    score: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """An edit that was not applied: which, and the state that stands there now."""
-
-    index: int
-    state: str
-
-
 class Store:
     """The schedule's Redis, one method per atomic step.
 
@@ -170,6 +106,17 @@ class Store:
         self.settings = target.settings
         self.client = client if client is not None else target.client()
         self._scripts: dict[str, Any] = {}
+
+    def run(self, step: Step[T]) -> T:
+        """Take one step."""
+        if step.script:
+            return step.read(self._run(step.script, step.keys, step.args))
+        if len(step.commands) == 1:
+            return step.read(self.client.execute_command(*step.commands[0]))
+        pipe = self.client.pipeline(transaction=False)
+        for words in step.commands:
+            pipe.execute_command(*words)
+        return step.read(pipe.execute())
 
     def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         script = self._scripts.get(name)
@@ -194,8 +141,7 @@ class Store:
 
     def now(self) -> int:
         """Redis's time."""
-        seconds, rest = self.client.time()
-        return int(seconds) * MICROS + int(rest)
+        return self.run(steps.now(self.keys))
 
     def prove(self, key: str, nonce: str, broker_db: int) -> str:
         """Whether the broker is this server; see ``prove.lua``."""
@@ -363,64 +309,16 @@ class Store:
         each: bool = False,
         config: str = KEEP,
     ) -> Conflict | list[int]:
-        """Apply edits, all or none (or, with *each*, those that compare; the indexes left out are returned)."""
-        k = self.keys
-        keys = [
-            k.entries, k.state, k.due, k.configured, k.archive, k.quarantine, k.manual, k.config, k.lease, k.epoch,
-            k.slow,
-        ]  # fmt: skip
-        if request is not None:
-            keys.append(k.request(request))
-        words = fence.words if fence else ("", 0, 0)
-        args: list[Any] = [*words, k.wake, "each" if each else "all", config, len(edits)]
-        for one in edits:
-            args.extend(one.words())
-        answer = str(self._run("edit", keys, args))
-        if answer == "deposed":
-            raise Deposed
-        if answer.startswith("conflict "):
-            _, index, state = answer.split(" ", 2)
-            return Conflict(int(index), state)
-        return [int(one) for one in answer.split(" ")[1:]]
+        """Apply edits; see :func:`redlock_beat.steps.edit`."""
+        return self.run(steps.edit(self.keys, edits, request=request, fence=fence, each=each, config=config))
 
     def read(self, names: Sequence[str]) -> tuple[int, list[Stored]]:
         """Redis's time, and some entries as they stand at that instant."""
-        k = self.keys
         now, found = 0, []
         for i in range(0, max(len(names), 1), PAGE):
-            page = list(names[i : i + PAGE])
-            got = self._run("read", [k.entries, k.state, k.due], page)
-            now = int(got[0]) * MICROS + int(got[1])
-            for j, name in enumerate(page):
-                definition, state, when = got[2 + 3 * j : 5 + 3 * j]
-                found.append(Stored(name, definition, state, when))
+            now, page = self.run(steps.read(self.keys, names[i : i + PAGE]))
+            found.extend(page)
         return now, found
-
-    def names(self, page: int = 1000) -> Iterator[list[str]]:
-        """The names of all entries, in pages; each at least once."""
-        cursor: Any = 0
-        while True:
-            cursor, found = self.client.hscan(self.keys.entries, cursor, count=page)
-            if found:
-                yield list(found)
-            if int(cursor) == 0:
-                return
-
-    def entries(self, page: int = 500) -> Iterator[list[Stored]]:
-        """All entries, in pages."""
-        seen: set[str] = set()
-        for found in self.names(page):
-            fresh = [name for name in found if name not in seen]
-            seen.update(fresh)
-            yield [one for one in self.read(fresh)[1] if one.definition is not None]
-
-    def size(self) -> int:
-        """How many entries there are."""
-        return int(self.client.hlen(self.keys.entries))
-
-    def exists(self, name: str) -> bool:
-        """Whether there is an entry of this name."""
-        return bool(self.client.hexists(self.keys.entries, name))
 
     # --- the configuration ---
 
@@ -454,48 +352,26 @@ class Store:
         if gone:
             self.client.hdel(self.keys.beats, *gone)
 
-    def lease(self) -> tuple[str | None, int, str | None]:
-        """Text of the lease, milliseconds left, and the epoch."""
+
+class AsyncStore:
+    """The same steps on ``redis.asyncio``."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self.keys = target.keys
+        self.client = target.async_client()
+        self._scripts: dict[str, Any] = {}
+
+    async def run(self, step: Step[T]) -> T:
+        """Take one step."""
+        if step.script:
+            script = self._scripts.get(step.script)
+            if script is None:
+                script = self._scripts[step.script] = self.client.register_script(lua.source(step.script))
+            return step.read(await script(keys=list(step.keys), args=list(step.args)))
+        if len(step.commands) == 1:
+            return step.read(await self.client.execute_command(*step.commands[0]))
         pipe = self.client.pipeline(transaction=False)
-        pipe.get(self.keys.lease)
-        pipe.pttl(self.keys.lease)
-        pipe.get(self.keys.epoch)
-        text, left, epoch = pipe.execute()
-        return text, int(left), epoch
-
-    def overdue(self, now: int) -> tuple[int, int | None]:
-        """How many entries are due and not sent, and the oldest of their times."""
-        pipe = self.client.pipeline(transaction=False)
-        pipe.zcount(self.keys.due, "-inf", score(now))
-        pipe.zrange(self.keys.due, 0, 0, withscores=True)
-        many, first = pipe.execute()
-        return int(many), from_score(first[0][1]) if first else None
-
-    def outbox_size(self) -> int:
-        """Items claimed and not yet accepted by the broker."""
-        return int(self.client.hlen(self.keys.outbox))
-
-    def ledger(self, newest_first: bool = True, since: int | None = None, page: int = 500) -> Iterator[dict[str, str]]:
-        """The rows of the ledger, in pages."""
-        low = "-" if since is None else f"{since // 1000}-0"
-        end = "+" if newest_first else low
-        while True:
-            if newest_first:
-                rows = self.client.xrevrange(self.keys.ledger, end, low, count=page)
-            else:
-                rows = self.client.xrange(self.keys.ledger, end, "+", count=page)
-            for row_id, row in rows:
-                yield {"row": row_id, **row}
-            if len(rows) < page:
-                return
-            end = f"({rows[-1][0]}"
-
-
-def parse_state(text: str | None) -> State | None:
-    """The state of a text; None when there is none or it cannot be read."""
-    if not text:
-        return None
-    try:
-        return State.parse(text)
-    except ValueError:
-        return None
+        for words in step.commands:
+            pipe.execute_command(*words)
+        return step.read(await pipe.execute())

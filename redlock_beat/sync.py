@@ -31,12 +31,13 @@ from .clock import MICROS, score
 from .codec import compact, decode, encode
 from .config import Settings
 from .edits import created, readable, updated
-from .entry import Entry, State
+from .entry import Entry, State, parse_state
 from .errors import InvalidSchedule, mask
 from .lease import Lease, Term
 from .make import make_entry
 from .policies import act_at, next_slot
-from .store import ABSENT, ANY, DROP, PAGE, Edit, Store, Stored, parse_state
+from .steps import ABSENT, ANY, DROP, PAGE, Edit, Stored
+from .store import Store
 
 logger = logging.getLogger("redlock_beat")
 

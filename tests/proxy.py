@@ -17,14 +17,18 @@ class Proxy:
         self.port = int(self._server.getsockname()[1])
         self._word: bytes | None = None
         self._skip = 0
+        self._for_good = False
         self.lost = 0
         self._open = True
         self._frozen = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def lose_reply(self, word: str = "EVALSHA", skip: int = 0) -> None:
-        """The reply of the command after *skip* others that contain *word* is lost, and its connection cut."""
-        self._skip, self._word = skip, word.encode()
+    def lose_reply(self, word: str = "EVALSHA", skip: int = 0, *, for_good: bool = False) -> None:
+        """The reply of the command after *skip* others that contain *word* is lost, and its connection cut.
+
+        With *for_good*, nothing is forwarded afterwards.
+        """
+        self._skip, self._word, self._for_good = skip, word.encode(), for_good
 
     def freeze(self) -> None:
         """Forward nothing any more, and close nothing: a machine that has vanished."""
@@ -60,6 +64,8 @@ class Proxy:
                             upstream.sendall(data)
                         elif lose and not data.startswith(b"-NOSCRIPT"):
                             self.lost += 1
+                            if self._for_good:
+                                self.freeze()
                             return
                         else:
                             if lose:  # the script is loaded and called again: that reply is the one to lose

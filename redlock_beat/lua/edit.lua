@@ -8,8 +8,9 @@
 -- ARGV: lease text ('' for an edit by anyone), epoch, ttl in ms, wake channel,
 --       'all' or 'each' (leave out those that do not compare),
 --       text of `config` ('=' to leave it), number of edits, then for each:
---   name, expected state ('' not there, '+' there, '*' any),
---   definition, state, score, configured, archive ('=' leave, '-' remove, else the value),
+--   name, expected state ('' not there, '+' there, '*' any, '@uid revision' however far it has come),
+--   definition, state ('~revision' to change that alone), score, configured, archive
+--   ('=' leave, '-' remove, else the value),
 --   number of manual items, each: item, score
 -- returns: 'ok', 'deposed', or 'conflict <index from 0> <state now, if any>'; in mode 'each'
 --   'ok' followed by the indexes left out
@@ -32,7 +33,10 @@ for i = 1, tonumber(ARGV[7]) do
     edit.manual[j] = {word(), word()}
   end
   local now = redis.call('HGET', KEYS[2], edit.name)
+  edit.now = now
   local fits = edit.expected == '*'
+    or (now and string.sub(edit.expected, 1, 1) == '@'
+        and string.sub(now, 1, #edit.expected) == string.sub(edit.expected, 2) .. ' ')
     or (edit.expected == '+' and now)
     or (edit.expected == '' and not now and redis.call('HEXISTS', KEYS[1], edit.name) == 0)
     or now == edit.expected
@@ -66,6 +70,10 @@ local function put(key, name, value)
 end
 for _, edit in ipairs(edits) do
   put(KEYS[1], edit.name, edit.definition)
+  if string.sub(edit.state, 1, 1) == '~' then
+    local uid, rest = string.match(edit.now, '^(%S+) %S+ (.*)$')
+    edit.state = uid .. ' ' .. string.sub(edit.state, 2) .. ' ' .. rest
+  end
   put(KEYS[2], edit.name, edit.state)
   if edit.score == '-' then
     redis.call('ZREM', KEYS[3], edit.name)

@@ -11,7 +11,8 @@ from redlock_beat.config import Settings
 from redlock_beat.connection import Listener, Target
 from redlock_beat.errors import Deposed
 from redlock_beat.keys import Keys
-from redlock_beat.lease import Lease, owner_of
+from redlock_beat.lease import Lease
+from redlock_beat.status import owner_of
 from redlock_beat.store import Occurrence, Store
 from tests.beats import duplicates, ledger
 from tests.proxy import Proxy

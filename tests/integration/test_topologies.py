@@ -131,9 +131,10 @@ def test_cluster(own_server, beats):
     beat.until(lambda: any(row["entry"] == "b" for row in ledger(client, "sent")))
     schedule.remove("b")
     assert [one.name for one in schedule] == ["a"]
-    from redlock_beat.status import read_status
+    from redlock_beat import Status
 
-    assert read_status(schedule._store).leader
+    assert isinstance(schedule.status(), Status)
+    assert schedule.status().leader
 
 
 def test_several_broker_urls_keep_capturing_after_a_switch(valkey, beats):

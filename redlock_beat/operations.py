@@ -1,0 +1,539 @@
+"""What users do to a schedule, written once for :class:`Schedule` and :class:`AsyncSchedule`.
+
+An operation is a generator: it yields one :class:`~redlock_beat.steps.Step` after the other and is
+sent the answers, so it knows nothing of sockets, event loops and retries. Every edit, alone or in a
+batch, goes through :meth:`Operations.apply`: read the entries as they stand, compute the edits, and
+apply them in one script that compares what they were made from.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from . import steps
+from .clock import MICROS, micros, moment, score
+from .codec import decode
+from .config import Settings
+from .edits import combined, created, manual_item, paused, readable, removed, resumed, updated
+from .entry import POLICIES, Entry, State, parse_state
+from .errors import (
+    BatchFailed,
+    EntryExists,
+    InvalidSchedule,
+    NoSuchEntry,
+    RedlockBeatError,
+    ScheduleBusy,
+    StaleRevision,
+)
+from .keys import Keys
+from .make import make_entry
+from .policies import next_slot, simulate
+from .schedules import Interval
+from .status import Status, status_of
+from .steps import ABSENT, ANY, DROP, KEEP, PAGE, PRESENT, Conflict, Edit, Step, Stored
+
+T = TypeVar("T")
+#: An operation on its way: it asks for steps, and ends with its result.
+Asking = Generator[Step[Any], Any, T]
+
+#: Slots in one call of `backfill`.
+BACKFILL_LIMIT = 100_000
+#: Manual items in one script.
+MANUAL_PAGE = 250
+#: Changes in one batch.
+BATCH_LIMIT = 1_000_000
+#: How often an edit is made anew because the entry was changed by others in between.
+ATTEMPTS = 200
+#: Rows of the ledger that the lateness in `status` is computed from.
+LATENESS_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A coming slot of an entry, as :meth:`Schedule.preview` shows it."""
+
+    name: str
+    nominal: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A row of :meth:`Schedule.simulate`: what would be sent, or missed (from *nominal* on, *count* slots)."""
+
+    name: str
+    what: str
+    nominal: datetime
+    at: datetime
+    count: int = 1
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A row of the ledger: what became of an occurrence, or of a run of missed ones."""
+
+    what: str
+    entry: str
+    at: datetime
+    nominal: datetime | None
+    task_id: str | None
+    epoch: int | None
+    by: str | None
+    why: str | None
+    how: str | None
+    first: datetime | None = None
+    last: datetime | None = None
+    count: int = 1
+
+    @property
+    def lateness(self) -> float | None:
+        """Seconds from nominal to this row."""
+        return None if self.nominal is None else (self.at - self.nominal).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit somebody asks for: how to make it from an entry as it stands, and what they are told."""
+
+    name: str
+    make: Callable[[Stored, int], Edit]
+    answer: Callable[[Edit], Any]
+
+
+class Operations:
+    """Every operation on one schedule, as generators of steps."""
+
+    def __init__(self, app: Any, settings: Settings, keys: Keys) -> None:
+        self.app = app
+        self.settings = settings
+        self.keys = keys
+
+    # --- edits ---
+
+    def apply(self, changes: Sequence[Change]) -> Asking[list[Any]]:
+        """Apply changes, all or none of them; what each is answered."""
+        names = list(dict.fromkeys(change.name for change in changes))
+        for _ in range(ATTEMPTS):
+            now, stored = yield steps.read(self.keys, names)
+            there = {one.name: one for one in stored}
+            edits: dict[str, Edit] = {}
+            answers = []
+            for index, change in enumerate(changes):
+                try:
+                    edit = change.make(there[change.name], now)
+                except RedlockBeatError as exc:
+                    exc.index = index
+                    raise
+                answers.append(change.answer(edit))
+                before = edits.get(change.name)
+                edits[change.name] = edit if before is None else combined(before, edit)
+                there[change.name] = _as_if(there[change.name], edit)
+            request = secrets.token_hex(12)
+            got = yield steps.edit(self.keys, list(edits.values()), request=request)
+            if not isinstance(got, Conflict):
+                return answers
+            # The leader moved one of them meanwhile, or somebody edited it: read them again.
+        raise ScheduleBusy(names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others", ATTEMPTS)
+
+    def one(self, change: Change) -> Asking[Any]:
+        """Apply one change."""
+        return (yield from self.apply([change]))[0]
+
+    def many(self, changes: Sequence[Change], progress: Callable[[int], None] | None = None) -> Asking[list[Any]]:
+        """Apply changes in pages, each all or nothing; :class:`BatchFailed` says what is in force."""
+        answers: list[Any] = []
+        for i in range(0, len(changes), PAGE):
+            page = changes[i : i + PAGE]
+            try:
+                answers += yield from self.apply(page)
+            except RedlockBeatError as exc:
+                index = getattr(exc, "index", None)
+                name = page[index].name if index is not None else None
+                raise BatchFailed(exc, i, len(changes), len(page), name) from exc
+            if progress is not None:
+                progress(len(page))
+        return answers
+
+    def adding(self, entry: Entry, *, replace_existing: bool, run_now: bool) -> Change:
+        """Add an entry, or put it in the place of one that is there."""
+
+        def make(stored: Stored, now: int) -> Edit:
+            if stored.definition is None and stored.state is None:
+                edit = created(entry, now, run_now=run_now, expected=ABSENT)
+            elif not replace_existing:
+                raise EntryExists(entry.name)
+            else:
+                known = readable(stored)
+                if known is None or known.state is None or run_now:
+                    fresh = replace(entry, revision=known.revision + 1 if known else 1)
+                    edit = created(fresh, now, run_now=run_now, expected=stored.state or ANY)
+                else:
+                    new = replace(entry, origin=known.origin)
+                    edit = updated(known, new, now, stored.state or ANY, self.settings.catchup_limit)
+            _never(entry, edit)
+            return edit
+
+        return Change(entry.name, make, lambda edit: _after(entry.name, edit))
+
+    def updating(self, name: str, revision: int | None, changes: dict[str, Any]) -> Change:
+        """Change parts of an entry."""
+
+        def change(old: Entry, now: int, current: str) -> Edit:
+            edit = updated(old, self._changed(old, changes), now, current, self.settings.catchup_limit)
+            if old.enabled and old.state is not None and old.state.nominal is not None:
+                _never(decode(name, edit.definition), edit)
+            return edit
+
+        return _changing(name, revision, change)
+
+    def removing(self, name: str, revision: int | None) -> Change:
+        """Remove an entry, also one that cannot be read."""
+
+        def make(stored: Stored, now: int) -> Edit:
+            if stored.definition is None and stored.state is None:
+                raise NoSuchEntry(name)
+            state = parse_state(stored.state)
+            _fresh(name, revision, state.revision if state else None)
+            return removed(name, stored.state if stored.state is not None else ANY)
+
+        return Change(name, make, lambda edit: None)
+
+    def pausing(self, name: str, note: str | None, by: str | None, revision: int | None) -> Change:
+        """Pause an entry."""
+        who = by or _somebody()
+        return _changing(name, revision, lambda old, now, current: paused(old, note, who, current))
+
+    def resuming(self, name: str, catch_up: bool, revision: int | None) -> Change:
+        """Resume an entry."""
+
+        def change(old: Entry, now: int, current: str) -> Edit:
+            edit = resumed(old, now, current, catch_up=catch_up)
+            if old.enabled and old.state is not None and old.state.nominal is not None:
+                _never(old, edit)
+            return edit
+
+        return _changing(name, revision, change)
+
+    def triggering(self, name: str) -> Change:
+        """Send an entry once, now."""
+        from .render import task_id
+
+        request = secrets.token_hex(12)
+        ids: list[str] = []
+
+        def make(stored: Stored, now: int) -> Edit:
+            entry = _present(stored)
+            ids[:] = [task_id(self.settings.prefix, entry.uid, now, request)]
+            return Edit(name, PRESENT, manual=[(manual_item(entry, "trigger", now, now, request), score(now))])
+
+        return Change(name, make, lambda edit: ids[0])
+
+    def backfill(
+        self, name: str, start: datetime, end: datetime, rate: float, progress: Callable[[int], None] | None = None
+    ) -> Asking[int]:
+        """Send the slots between two instants."""
+        if start.tzinfo is None or end.tzinfo is None:
+            raise InvalidSchedule("backfill needs aware datetimes: a naive one means another instant in each zone.")
+        if not 0 < rate <= 100_000:
+            raise InvalidSchedule(f"rate is {rate!r}, but must be slots a second, above 0 and at most 100000.")
+        now, entry = yield from self.entry(name)
+        request = secrets.token_hex(12)
+        items: list[tuple[str, str]] = []
+        entry = _reaching_back(entry, micros(start))
+        at = next_slot(entry, micros(start) - 1)
+        while at is not None and at <= micros(end):
+            if len(items) >= BACKFILL_LIMIT:
+                raise InvalidSchedule(
+                    f"there are more than {BACKFILL_LIMIT} slots between {start} and {end}: backfill in parts."
+                )
+            items.append(
+                (manual_item(entry, "backfill", at, now, request), score(now + round(len(items) * MICROS / rate)))
+            )
+            at = next_slot(entry, at)
+        for i in range(0, len(items), MANUAL_PAGE):
+            edit = Edit(name, PRESENT, manual=items[i : i + MANUAL_PAGE])
+            got = yield steps.edit(self.keys, [edit], request=f"{request}:{i}")
+            if isinstance(got, Conflict):
+                raise NoSuchEntry(name)
+            if progress is not None:
+                progress(len(edit.manual))
+        return len(items)
+
+    def making(
+        self, name: str, task: Any, when: Any, args: Any, kwargs: Any, options: Any, policies: dict[str, Any],
+        relative: bool = False,
+    ) -> Entry:  # fmt: skip
+        """The entry of what users write."""
+        return make_entry(self.app, name, task, when, args, kwargs, options, relative=relative, **policies)
+
+    def as_celery_spells_it(
+        self, when: Any, sig: Any, args: Any, kwargs: Any, name: str | None, opts: dict[str, Any]
+    ) -> Change:
+        """``add_periodic_task``: what is a policy of ours is taken as one, the rest are options."""
+        policies = {key: opts.pop(key) for key in list(opts) if key in POLICIES and key != "expires"}
+        entry = self.making(name or repr(sig), sig, when, args, kwargs, opts, policies)
+        return self.adding(entry, replace_existing=True, run_now=False)
+
+    def _changed(self, old: Entry, changes: dict[str, Any]) -> Entry:
+        given = dict(changes)
+        known = {"task", "when", "args", "kwargs", "options", "relative", *POLICIES}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise InvalidSchedule(
+                f"entry {old.name!r}: {', '.join(unknown)} cannot be changed. There are {', '.join(sorted(known))}."
+            )
+        parts: dict[str, Any] = {
+            "task": old.canvas if old.canvas is not None else old.task, "when": old.schedule, "args": old.args,
+            "kwargs": old.kwargs, "options": old.options,
+        }  # fmt: skip
+        if old.canvas is not None and "task" not in given:
+            # Its arguments are inside the signature.
+            parts.update(args=(), kwargs=None, options=None)
+        if "task" in given and isinstance(given["task"], Mapping):
+            parts.update(args=(), kwargs=None, options=None)
+        policies = {name: getattr(old, name) for name in POLICIES if name not in ("expires", "starts", "ends")}
+        bounds = {name: moment(at) for name in ("starts", "ends") if (at := getattr(old, name)) is not None}
+        merged = {**parts, **policies, **bounds, **given}
+        merged = {k: v for k, v in merged.items() if not (k in ("starts", "ends") and v is None)}
+        if given.get("expires", ...) is None:
+            merged.pop("expires")
+            merged["options"] = {k: v for k, v in dict(merged["options"] or {}).items() if k != "expires"}
+        new = make_entry(
+            self.app, old.name, merged.pop("task"), merged.pop("when"), merged.pop("args"), merged.pop("kwargs"),
+            merged.pop("options"), carry=not old.reference, **merged,
+        )  # fmt: skip
+        return replace(new, origin=old.origin, reference=old.reference, paused_by=old.paused_by)
+
+    # --- reading ---
+
+    def exists(self, name: str) -> Step[bool]:
+        """Whether there is an entry of this name."""
+        return steps.exists(self.keys, name)
+
+    def size(self) -> Step[int]:
+        """How many entries there are."""
+        return steps.size(self.keys)
+
+    def entry(self, name: str) -> Asking[tuple[int, Entry]]:
+        """Redis's time, and the entry of this name."""
+        now, (stored,) = yield steps.read(self.keys, [name])
+        return now, _present(stored)
+
+    def page(
+        self, cursor: str, *, task: str | None = None, prefix: str | None = None, enabled: bool | None = None,
+        origin: str | None = None, count: int = PAGE,
+    ) -> Asking[tuple[str, list[Entry]]]:  # fmt: skip
+        """Some entries that fit, and where to go on ("0": that was all). What cannot be read is in quarantine."""
+        match = _glob(prefix) if prefix else None
+        cursor, names = yield steps.names(self.keys, cursor, match, min(count, PAGE))
+        found = []
+        for i in range(0, len(names), PAGE):
+            _, page = yield steps.read(self.keys, names[i : i + PAGE])
+            found += [entry for stored in page if (entry := readable(stored)) is not None]
+        return cursor, [
+            entry for entry in found
+            if (task is None or fnmatch.fnmatchcase(entry.task, task))
+            and (enabled is None or entry.enabled == enabled)
+            and (origin is None or entry.origin == origin)
+        ]  # fmt: skip
+
+    def preview(self, name: str | None, n: int, after: datetime | None) -> Asking[list[Slot]]:
+        """The next slots, soonest first."""
+        if not 1 <= n <= 100_000:
+            raise InvalidSchedule(f"n is {n!r}, but must be from 1 to 100000.")
+        now = micros(after) if after is not None else (yield steps.now(self.keys))
+        found: list[Slot] = []
+
+        def first(slots: list[Slot]) -> list[Slot]:
+            return sorted(slots, key=lambda slot: (slot.nominal, slot.name))[:n]
+
+        def look(entry: Entry) -> None:
+            found.extend(Slot(entry.name, moment(at)) for at in _coming(entry, now, n))
+            if len(found) > 4 * n + 1000:
+                found[:] = first(found)
+
+        yield from self._each(name, look)
+        return first(found)
+
+    def simulate(self, outage: tuple[datetime, datetime], name: str | None) -> Asking[list[Foreseen]]:
+        """What an outage would do."""
+        start, end = outage
+        if start.tzinfo is None or end.tzinfo is None or end < start:
+            raise InvalidSchedule("an outage is two aware datetimes, its start and its end.")
+        found: list[Foreseen] = []
+
+        def look(entry: Entry) -> None:
+            if not entry.enabled or entry.state is None or entry.state.nominal is None:
+                return
+            after = max(micros(start), entry.state.nominal)
+            if after > micros(end):
+                return
+            for one in simulate(entry, entry.state.count, after, micros(end), self.settings.catchup_limit):
+                count = 1 if one.missed is None else one.missed.count
+                why = None if one.missed is None else one.missed.why
+                found.append(Foreseen(entry.name, one.what, moment(one.nominal), moment(one.at), count, why))
+
+        yield from self._each(name, look)
+        return sorted(found, key=lambda one: (one.at, one.name, one.nominal))
+
+    def _each(self, name: str | None, look: Callable[[Entry], None]) -> Asking[None]:
+        """Look at one entry or, one page after the other, at all of them."""
+        if name is not None:
+            look((yield from self.entry(name))[1])
+            return
+        cursor = "0"
+        while True:
+            cursor, page = yield from self.page(cursor)
+            for entry in page:
+                look(entry)
+            if cursor == "0":
+                return
+
+    def history(self, name: str | None, since: datetime | None, n: int) -> Asking[list[Happened]]:
+        """The newest rows of the ledger, newest first."""
+        found: list[Happened] = []
+        low = "-" if since is None else f"{micros(since) // 1000}-0"
+        high, size = "+", 500
+        while True:
+            rows = yield steps.ledger(self.keys, low, high, size, newest_first=True)
+            for _, row in rows:
+                if name is None or row.get("entry") == name:
+                    found.append(happened(row))
+                    if len(found) >= n:
+                        return found
+            if len(rows) < size:
+                return found
+            high = f"({rows[-1][0]}"
+
+    def news(self, after: str | None, wait_ms: int) -> Asking[tuple[str, list[Happened]]]:
+        """Rows of the ledger after a row id (None: what is newest now), waiting for some for a while."""
+        if after is None:
+            rows = yield steps.ledger(self.keys, "-", "+", 1, newest_first=True)
+            return (rows[0][0] if rows else "0-0"), []
+        rows = yield steps.ledger_news(self.keys, after, 500, wait_ms)
+        return (rows[-1][0] if rows else after), [happened(row) for _, row in rows]
+
+    def status(self) -> Asking[Status]:
+        """How things stand."""
+        now = yield steps.now(self.keys)
+        standing = yield steps.standing(self.keys, now)
+        rows = yield steps.ledger(self.keys, "-", "+", LATENESS_ROWS, newest_first=True)
+        late = sorted(
+            (one.at - one.nominal).total_seconds()
+            for one in (happened(row) for _, row in rows)
+            if one.what == "sent" and one.nominal is not None and one.how is None
+        )
+        return status_of(standing, late)
+
+
+# --- what stands in Redis --------------------------------------------------------------------------
+
+
+def _present(stored: Stored) -> Entry:
+    if stored.definition is None:
+        raise NoSuchEntry(stored.name)
+    return decode(stored.name, stored.definition, parse_state(stored.state))
+
+
+def _changing(name: str, revision: int | None, change: Callable[[Entry, int, str], Edit]) -> Change:
+    def make(stored: Stored, now: int) -> Edit:
+        old = _present(stored)
+        _fresh(name, revision, old.revision)
+        if old.state is None:
+            old = old.with_state(State(old.uid, old.revision, next_slot(old, now)))
+        return change(old, now, stored.state or ANY)
+
+    return Change(name, make, lambda edit: _after(name, edit))
+
+
+def _fresh(name: str, expected: int | None, found: int | None) -> None:
+    if expected is not None and expected != found:
+        raise StaleRevision(name, expected, found)
+
+
+def _never(entry: Entry, edit: Edit) -> None:
+    if State.parse(edit.state).nominal is None and entry.enabled:
+        raise InvalidSchedule(
+            f"entry {entry.name!r} would never be sent: its schedule ({entry.schedule}) has no slot after now"
+            + (" within its bounds." if entry.starts is not None or entry.ends is not None else ".")
+        )
+
+
+def _after(name: str, edit: Edit) -> Entry:
+    return decode(name, edit.definition, State.parse(edit.state))
+
+
+def _as_if(stored: Stored, edit: Edit) -> Stored:
+    """What would stand there after an edit, for the next one of the same batch."""
+
+    def then(before: str | None, value: str) -> str | None:
+        return before if value == KEEP else None if value == DROP else value
+
+    return Stored(
+        stored.name, then(stored.definition, edit.definition), then(stored.state, edit.state),
+        then(stored.score, edit.score),
+    )  # fmt: skip
+
+
+def _reaching_back(entry: Entry, start: int) -> Entry:
+    """The entry with its slots carried on backwards in phase, to before *start*."""
+    spec = entry.schedule
+    if not isinstance(spec, Interval) or entry.starts is not None or entry.anchor < start:
+        return entry
+    turns = (entry.anchor - start) // spec.every + 1
+    return replace(entry, anchor=entry.anchor - turns * spec.every)
+
+
+def _coming(entry: Entry, now: int, n: int) -> Iterator[int]:
+    state = entry.state
+    if not entry.enabled or state is None or state.nominal is None:
+        return
+    left = n if entry.max_runs is None else min(n, entry.max_runs - state.count)
+    at: int | None = state.nominal if state.nominal > now else next_slot(entry, max(now, state.nominal))
+    while at is not None and left > 0:
+        yield at
+        left -= 1
+        at = next_slot(entry, at)
+
+
+def _glob(prefix: str) -> str:
+    """A pattern of Redis for names that begin so."""
+    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in prefix) + "*"
+
+
+def happened(row: Mapping[str, str]) -> Happened:
+    """A row of the ledger, as it is shown."""
+
+    def instant(key: str) -> datetime | None:
+        return moment(int(row[key])) if row.get(key, "-").lstrip("-").isdigit() else None
+
+    return Happened(
+        what=row.get("is", "?"),
+        entry=row.get("entry", ""),
+        at=instant("at") or datetime.fromtimestamp(0, UTC),
+        nominal=instant("nominal"),
+        task_id=row.get("id"),
+        epoch=int(row["epoch"]) if row.get("epoch", "").isdigit() else None,
+        by=row.get("by"),
+        why=row.get("why"),
+        how=row.get("how"),
+        first=instant("from"),
+        last=instant("to"),
+        count=int(row.get("count", 1)),
+    )
+
+
+def _somebody() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
