@@ -10,9 +10,12 @@ errors          what can go wrong, in words a person can act on
 clock           instants and spans; the only place that knows what time it is
 config          the ``redlock_beat_*`` settings, validated once
 keys            every key name, with the data model
+heartbeat       the local file that says the loop turns, for probes that ask nobody else
+hooks           what happens, as frozen values, and who is told
+state           how far an entry has come
 zones           time zones as segments of one offset each
 schedules       the next slot: a pure function, per kind of schedule
-entry           Entry, its policies and its state, as values
+entry           Entry and its policies, as values
 policies        which slots are sent, missed or skipped: a pure function
 codec           Entry <-> JSON
 make            what users write -> Entry; the one place that checks it
@@ -21,6 +24,8 @@ lua/            one atomic step a file
 steps           what is asked of Redis and how its answer reads: values, without a network
 store           takes the steps; one typed method per script of the leader's
 status          who leads, what waits, what is wrong
+health          the two questions of probes: does this loop turn, is the whole well
+metrics         the hook that feeds Prometheus (an extra)
 edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
 render          an occurrence -> messages, rendered by Celery and captured
@@ -51,10 +56,15 @@ _HOMES = {
     "Happened": "operations",
     "Foreseen": "operations",
     "Status": "status",
+    "Verdict": "health",
+    "Hook": "hooks",
+    "Event": "hooks",
+    "add_hook": "hooks",
+    "remove_hook": "hooks",
     "BatchFailed": "errors",
     "ScheduleBusy": "errors",
     "Entry": "entry",
-    "State": "entry",
+    "State": "state",
     "Settings": "config",
     "next_due": "schedules",
     "register_schedule": "schedules",
@@ -81,8 +91,10 @@ __all__ = [
     "Crontab",
     "Entry",
     "EntryExists",
+    "Event",
     "Foreseen",
     "Happened",
+    "Hook",
     "Interval",
     "InvalidSchedule",
     "InvalidSetting",
@@ -101,14 +113,17 @@ __all__ = [
     "State",
     "Status",
     "UnsupportedServer",
+    "Verdict",
     "__version__",
+    "add_hook",
     "next_due",
     "register_schedule",
+    "remove_hook",
 ]
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .entry import Entry, State
+    from .entry import Entry
     from .errors import (
         BatchFailed,
         EntryExists,
@@ -121,10 +136,13 @@ if TYPE_CHECKING:
         StaleRevision,
         UnsupportedServer,
     )
+    from .health import Verdict
+    from .hooks import Event, Hook, add_hook, remove_hook
     from .operations import Foreseen, Happened, Slot
     from .schedule import AsyncBatch, AsyncSchedule, Batch, Schedule
     from .scheduler import RedisScheduler
     from .schedules import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
+    from .state import State
     from .status import Status
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from kombu.utils.json import dumps as kombu_dumps
 from kombu.utils.json import loads as kombu_loads
 
-from .entry import Entry, State
+from .entry import Entry
 from .errors import InvalidSchedule
 from .schedules import from_data
+from .state import State
 
 VERSION = 1
 MAX_DEFINITION = 256 * 1024

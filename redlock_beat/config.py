@@ -56,6 +56,12 @@ class Settings:
     retry_pause: float = 1.0
     #: Release of the configuration: a beat with a lower one never overwrites it.
     config_version: int | None = None
+    #: The port at which a beat serves metrics (needs the extra ``prometheus``); None for nowhere.
+    metrics_port: int | None = None
+    #: The address it listens at.
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - whoever scrapes is on another machine, or the port is not set
+    #: The local file the loop touches, for ``health --this``; default: one a process, in a directory of the user's.
+    heartbeat_file: str = ""
     #: Further keyword arguments of the redis-py client (``ssl_ca_certs``, ``master_name``, ...).
     redis_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,6 +78,11 @@ class Settings:
             )
         if self.url:
             scheme_of(self.url, "redlock_beat_url")
+
+    @property
+    def silence(self) -> float:
+        """Seconds the loop may take for one turn, at the very worst."""
+        return max(self.render_limit, self.lease_ttl) + 2 * max(self.lease_ttl, self.socket_timeout)
 
     @property
     def margin(self) -> float:
@@ -121,6 +132,12 @@ _RULES: dict[str, _Rule] = {
         "a whole number, or None",
         lambda v: v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 0),
     ),
+    "metrics_port": _Rule(
+        "a port from 0 (any that is free) to 65535, or None",
+        lambda v: v is None or (isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 65535),
+    ),
+    "metrics_host": _Rule("an address to listen at", lambda v: isinstance(v, str) and bool(v)),
+    "heartbeat_file": _Rule("the path of a file", lambda v: isinstance(v, str) and "\0" not in v),
     "redis_options": _Rule(
         "a dictionary of redis-py client arguments",
         lambda v: isinstance(v, Mapping) and all(isinstance(k, str) for k in v),

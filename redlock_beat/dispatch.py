@@ -17,18 +17,19 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import __version__
+from . import __version__, hooks
 from .clock import MICROS, monotonic, score, wall_micros
 from .codec import compact, decode
 from .config import Settings
 from .connection import TROUBLE
-from .entry import Entry, State, parse_state
+from .entry import Entry
 from .errors import InvalidSchedule, mask, traceback_of
 from .lease import Lease, Term
 from .outbox import Item, Publisher, stamp, unstamp
 from .policies import Missed, act_at, first_slot, plan
 from .render import Rendered, Renderer, task_id
 from .schedules import Once
+from .state import State, parse_state
 from .steps import ANY, DROP, KEEP, Edit, Stored
 from .store import Due, DueItem, Occurrence, Store
 
@@ -66,6 +67,8 @@ class _Batched:
     nominal: int | None
     id: str
     items: list[tuple[str, str]]
+    missed: Missed | None = None
+    how: str | None = None
 
 
 class Cache:
@@ -161,6 +164,8 @@ class Dispatcher:
         self.lease = lease
         self.renderer = renderer
         self.publisher = publisher
+        publisher.on_published = self._accepted
+        publisher.on_refused = self._refused
         self.cache = Cache(settings.cache_size)
         self.watch = SlowWatch(store)
         self.broker_db = 0
@@ -250,6 +255,12 @@ class Dispatcher:
         self.lease.trust(term, started)
         self._clock = (due.now, (started + ended) / 2)
         self.skew = wall_micros() - self.now()
+        if hooks.listening():
+            hooks.emit(
+                hooks.Turned(
+                    due.now / MICROS, "leader", term.epoch, due.total, due.backlog, due.outbox, due.quarantined
+                )
+            )
         return due
 
     def _entries(self, term: Term, items: list[DueItem], room: int | None) -> None:
@@ -314,8 +325,10 @@ class Dispatcher:
             self._failed(term, item, state, entry, state.nominal, exc, "compute")
             return 0
         rows = [self._missed_row(entry, todo.missed, term)] if todo.missed else []
+        missed = todo.missed
         if not todo.sends:
-            self._add(term, self._advance(item, entry, state, rows, todo.pending, now), entry, None, "", [])
+            occurrence = self._advance(item, entry, state, rows, todo.pending, now)
+            self._add(term, occurrence, entry, None, "", [], missed)
             return 0
         expected, text, before = item.score, item.state or "", state
         for i, nominal in enumerate(todo.sends):
@@ -330,8 +343,8 @@ class Dispatcher:
             occurrence = self._advance(replace(item, score=expected, state=text), entry, before, rows, following, now)
             self._fill(occurrence, entry, nominal, id_, rendered, term, "")
             items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, "")
-            self._add(term, occurrence, entry, nominal, id_, items)
-            rows = []
+            self._add(term, occurrence, entry, nominal, id_, items, missed)
+            rows, missed = [], None
             before = replace(before, nominal=following, last=now, count=before.count + 1, attempts=0)
             expected, text = occurrence.score_after, occurrence.state_after
         return len(todo.sends)
@@ -416,7 +429,7 @@ class Dispatcher:
                 try:
                     entry = entry or decode(name, one.definition)
                 except InvalidSchedule as exc:
-                    self._drop(term, text, name, how, str(exc))
+                    self._drop(term, text, name, how, str(exc), reason="unreadable")
                     continue
             if entry is None or entry.uid != data.get("uid"):
                 self._drop(term, text, name, how, "the entry was removed")
@@ -426,12 +439,12 @@ class Dispatcher:
     def _send_manual(self, term: Term, text: str, data: dict[str, Any], entry: Entry, how: str) -> None:
         now, nominal, request = self.now(), data.get("nominal"), str(data.get("req") or "")
         occurrence = Occurrence(entry.name, text, "", "", KEEP, score(now + retry_pause(3)), KEEP, manual=True)
-        missed = data.get("missed")
-        if isinstance(missed, list) and len(missed) == 4:
-            row = self._missed_row(entry, Missed(int(missed[0]), int(missed[1]), int(missed[2]), str(missed[3])), term)
-            occurrence.rows.append(row)
+        given, missed = data.get("missed"), None
+        if isinstance(given, list) and len(given) == 4:
+            missed = Missed(int(given[0]), int(given[1]), int(given[2]), str(given[3]))
+            occurrence.rows.append(self._missed_row(entry, missed, term))
         if nominal is None:
-            self._add(term, occurrence, entry, None, "", [])
+            self._add(term, occurrence, entry, None, "", [], missed)
             return
         nominal = int(nominal)
         id_ = task_id(self.settings.prefix, entry.uid, nominal, request)
@@ -445,15 +458,20 @@ class Dispatcher:
             return
         self._fill(occurrence, entry, nominal, id_, rendered, term, how)
         items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, how)
-        self._add(term, occurrence, entry, nominal, id_, items)
+        self._add(term, occurrence, entry, nominal, id_, items, missed, how)
 
     def _drop(
-        self, term: Term, text: str, name: str, how: str, why: str, what: str = "skipped", again: int | None = None
-    ) -> None:
+        self, term: Term, text: str, name: str, how: str, why: str, what: str = "skipped", again: int | None = None,
+        reason: str = "removed",
+    ) -> None:  # fmt: skip
         later = "" if again is None else "; it is tried again"
         logger.warning("Entry %r: a waiting %s is not sent: %s%s", name, how, mask(why), later)
         row = ["is", what, "entry", name, "how", how, "epoch", term.epoch, "why", mask(why)[:300]]
         self.store.drop_manual(term.fence, text, row, again)
+        if what == "failed":
+            self._tell_failed(name, "render", mask(why))
+        elif hooks.listening():
+            hooks.emit(hooks.Skipped(self.now() / MICROS, name, reason))
 
     # --- rendering ---
 
@@ -504,11 +522,11 @@ class Dispatcher:
 
     def _add(
         self, term: Term, occurrence: Occurrence, entry: Entry, nominal: int | None, id_: str,
-        items: list[tuple[str, str]],
+        items: list[tuple[str, str]], missed: Missed | None = None, how: str | None = None,
     ) -> None:  # fmt: skip
         if not self._batch:
             self._batch_began = monotonic()
-        self._batch.append(_Batched(occurrence, entry, nominal, id_, items))
+        self._batch.append(_Batched(occurrence, entry, nominal, id_, items, missed, how))
         if len(self._batch) >= self.settings.batch_size or monotonic() - self._batch_began > RENDER_SPAN:
             self._flush(term)
 
@@ -530,6 +548,8 @@ class Dispatcher:
                     self._sent += 1
                     self.sent_total += 1
                     self._say(one)
+                if hooks.listening():
+                    self._tell(one, term)
                 publish.extend(unstamp(item_id, text) for item_id, text in one.items)
                 if one.entry.name in self._bad:
                     self._bad.discard(one.entry.name)
@@ -541,6 +561,7 @@ class Dispatcher:
                     "Entry %r: occurrence %s could not be enqueued (%s). Nothing of it was sent; it is tried again.",
                     one.entry.name, one.id, mask(result.removeprefix("failed: ")),
                 )  # fmt: skip
+                self._tell_failed(one.entry.name, "enqueue", mask(result.removeprefix("failed: ")))
         self.publisher.submit(publish)
         self.store.acquit(*recovered)
 
@@ -552,6 +573,40 @@ class Dispatcher:
                 "Scheduler: Sending due task %s (%s) id=%s%s",
                 one.entry.name, one.entry.task, one.id, "" if late is None else f" {late:.1f} ms late",
             )  # fmt: skip
+
+    # --- who wants to know ---
+
+    def _tell(self, one: _Batched, term: Term) -> None:
+        at, name, missed = self.now() / MICROS, one.entry.name, one.missed
+        if missed is not None:
+            hooks.emit(hooks.Missed(at, name, missed.first / MICROS, missed.last / MICROS, missed.count, missed.why))
+        if one.nominal is None:
+            return
+        if not one.occurrence.pushes:
+            hooks.emit(hooks.Skipped(at, name, "published nothing"))
+        elif not one.items:  # else it is sent when the broker has accepted it
+            hooks.emit(hooks.Sent(at, name, one.entry.task, one.nominal / MICROS, one.id, term.epoch, one.how))
+
+    def _accepted(self, item: Item) -> None:
+        """The broker has accepted a message; called by the publisher."""
+        if not hooks.listening():
+            return
+        row = dict(zip(item.row[::2], item.row[1::2], strict=False))
+        task = str(json.loads(item.call)["headers"].get("task", ""))
+        hooks.emit(
+            hooks.Sent(
+                self.now() / MICROS, item.name, task, item.nominal / MICROS, item.task_id, int(row.get("epoch", 0)),
+                row.get("how"),
+            )
+        )  # fmt: skip
+
+    def _refused(self, item: Item, why: str) -> None:
+        """The broker has not accepted a message; called by the publisher."""
+        self._tell_failed(item.name, "publish", why)
+
+    def _tell_failed(self, name: str, step: str, why: str) -> None:
+        if hooks.listening():
+            hooks.emit(hooks.Failed(self.now() / MICROS, name, step, why))
 
     # --- what goes wrong with one entry ---
 
@@ -573,6 +628,7 @@ class Dispatcher:
         then = replace(state, attempts=state.attempts + 1).text()
         self.store.quarantine(term.fence, item.name, item.state or "", report, now + pause, then, row)
         self._bad.add(item.name)
+        self._tell_failed(item.name, step, mask(repr(exc)))
 
     def _set_aside(self, term: Term, name: str, state: str, definition: str | None, why: str) -> None:
         """It does not decode: it leaves `due`, and is kept whole in quarantine until the next term or edit."""
@@ -584,6 +640,7 @@ class Dispatcher:
         row = ["is", "failed", "entry", name, "epoch", term.epoch, "why", mask(why)[:300]]
         self.store.quarantine(term.fence, name, state, report, None, "", row)
         self._bad.add(name)
+        self._tell_failed(name, "decode", mask(why))
 
     # --- rows and heartbeats ---
 

@@ -11,10 +11,11 @@ from typing import Any
 
 from .clock import score
 from .codec import decode, encode
-from .entry import Entry, State, parse_state
+from .entry import Entry
 from .errors import InvalidSchedule
 from .policies import Missed, act_at, first_slot, next_slot, plan
 from .schedules import Interval
+from .state import State, parse_state
 from .steps import ABSENT, DROP, KEEP, Edit, Stored
 
 #: What decides when an entry is due; changing any of these re-computes its next slot.

@@ -13,17 +13,17 @@ import getpass
 import os
 import secrets
 import socket
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from . import steps
 from .clock import MICROS, micros, moment, score
 from .codec import decode
 from .config import Settings
 from .edits import combined, created, manual_item, paused, readable, removed, resumed, updated
-from .entry import POLICIES, Entry, State, parse_state
+from .entry import POLICIES, Entry
 from .errors import (
     BatchFailed,
     EntryExists,
@@ -33,16 +33,14 @@ from .errors import (
     ScheduleBusy,
     StaleRevision,
 )
+from .health import Verdict, whole
 from .keys import Keys
 from .make import make_entry
 from .policies import next_slot, simulate
 from .schedules import Interval
+from .state import State, parse_state
 from .status import Status, status_of
-from .steps import ABSENT, ANY, DROP, KEEP, PAGE, PRESENT, Conflict, Edit, Step, Stored
-
-T = TypeVar("T")
-#: An operation on its way: it asks for steps, and ends with its result.
-Asking = Generator[Step[Any], Any, T]
+from .steps import ABSENT, ANY, DROP, KEEP, PAGE, PRESENT, Asking, Conflict, Edit, Step, Stored
 
 #: Slots in one call of `backfill`.
 BACKFILL_LIMIT = 100_000
@@ -420,6 +418,10 @@ class Operations:
             return (rows[0][0] if rows else "0-0"), []
         rows = yield steps.ledger_news(self.keys, after, 500, wait_ms)
         return (rows[-1][0] if rows else after), [happened(row) for _, row in rows]
+
+    def health(self, max_lag: float) -> Asking[Verdict]:
+        """Whether the schedule as a whole is well."""
+        return whole(self.keys, max_lag)
 
     def status(self) -> Asking[Status]:
         """How things stand."""

@@ -85,6 +85,7 @@ class Publisher:
         #: Set to let nothing new begin.
         self.stopping = False
         self.on_published: Callable[[Item], None] | None = None
+        self.on_refused: Callable[[Item, str], None] | None = None
         self._term: Term | None = None
         self._queue: deque[Item] = deque()
         self._later: list[tuple[float, int, Item]] = []
@@ -270,12 +271,19 @@ class Publisher:
                 said, self.waiting(), pause,
             )  # fmt: skip
         self.failing = said
+        self._tell_refused(item, said)
+
+    def _tell_refused(self, item: Item, why: str) -> None:
+        if self.on_refused is not None:
+            with contextlib.suppress(Exception):
+                self.on_refused(item, why)
 
     def _at_fault(self, item: Item, exc: BaseException) -> None:
         item.attempts += 1
         pause = min(ITEM_PAUSE, 0.5 * 2 ** min(item.attempts, 10))
         heapq.heappush(self._later, (monotonic() + pause, id(item), item))
         self._note(item, "failed", exc)
+        self._tell_refused(item, mask(f"{type(exc).__name__}: {exc}"))
         logger.warning(
             "Entry %r: the broker refused the message %s by itself (%s: %s); trying it again in %.0f s. "
             "Others go on.",

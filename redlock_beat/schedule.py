@@ -21,9 +21,10 @@ from .config import Settings, settings_of
 from .connection import Target
 from .entry import Entry
 from .errors import InvalidSchedule, InvalidSetting, NoSuchEntry, RedisUnavailable, RedlockBeatError, mask
-from .operations import BATCH_LIMIT, Asking, Change, Foreseen, Happened, Operations, Slot
+from .health import Verdict
+from .operations import BATCH_LIMIT, Change, Foreseen, Happened, Operations, Slot
 from .status import Status
-from .steps import Step
+from .steps import Asking, Step
 from .store import AsyncStore, Store
 
 T = TypeVar("T")
@@ -330,6 +331,13 @@ class Schedule(_Common):
         """
         return self._do(self._operations.status())
 
+    def health(self, max_lag: float = 30.0) -> Verdict:
+        """Whether the whole is well: a leader, nothing due for longer than *max_lag* seconds, nothing set aside.
+
+        >>> schedule.health(max_lag=30).ok   # doctest: +SKIP
+        """
+        return self._do(self._operations.health(max_lag))
+
     def close(self) -> None:
         """Close the connections; the schedule may be used again afterwards.
 
@@ -576,6 +584,13 @@ class AsyncSchedule(_Common):
         >>> (await schedule.status()).leader   # doctest: +SKIP
         """
         return await self._do(self._operations.status())
+
+    async def health(self, max_lag: float = 30.0) -> Verdict:
+        """As :meth:`Schedule.health`.
+
+        >>> (await schedule.health()).ok   # doctest: +SKIP
+        """
+        return await self._do(self._operations.health(max_lag))
 
     async def close(self) -> None:
         """Close the connections.

@@ -22,12 +22,15 @@ from celery.beat import Scheduler
 from celery.utils.log import get_logger
 from redis.exceptions import ReadOnlyError
 
+from . import hooks
 from .clock import MICROS, monotonic
 from .config import Settings, settings_of
 from .connection import TROUBLE, Listener, Pauses, Target, drop_connections
 from .dispatch import Dispatcher, prune_beats
 from .errors import Deposed, InvalidSetting, UnsupportedServer, mask, traceback_of
+from .heartbeat import Heartbeat
 from .lease import LOOK, Lease, Term
+from .metrics import Served
 from .outbox import Publisher
 from .render import Renderer
 from .status import owner_of
@@ -66,6 +69,8 @@ class RedisScheduler(Scheduler):
         self._beaten_at = float("-inf")
         self._begun = False
         self._parent = _embedding_process()
+        self._heartbeat = Heartbeat(self.settings.heartbeat_file, self.settings.silence)
+        self._metrics: Served | None = None
         super().__init__(app, *args, lazy=True, **kwargs)
 
     # --- Celery's face ---
@@ -106,6 +111,7 @@ class RedisScheduler(Scheduler):
             # The SystemExit of the signal handler was lost (raised inside a destructor, say): end now.
             raise SystemExit(0)
         self._end_if_orphaned()
+        self._heartbeat.touch()
         self._ticking = True
         try:
             self._turn()
@@ -158,6 +164,8 @@ class RedisScheduler(Scheduler):
         )  # fmt: skip
 
     def _build(self) -> None:
+        if self.settings.metrics_port is not None:
+            self._metrics = Served(self.settings.metrics_port, self.settings.metrics_host)
         token = secrets.token_urlsafe(12)
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self.renderer = Renderer(self.app, self.settings.socket_timeout)
@@ -222,6 +230,8 @@ class RedisScheduler(Scheduler):
             heartbeat = self.dispatcher.heartbeat("standby", None)
             self._beaten_at = now
         seen, free = self.lease.look(heartbeat)
+        if hooks.listening():
+            hooks.emit(hooks.Turned(self.dispatcher.now() / MICROS, "standby"))
         if free:
             if self.renderer.direct:
                 self._proved = -1  # once a term; it is this very Redis, and that has just answered
@@ -247,6 +257,7 @@ class RedisScheduler(Scheduler):
             logger.warning("The leader %s is gone; its term is taken over.", owner_of(stolen_from))
         self._say_role(f"leader, term {term.epoch}")
         self._begun = False
+        hooks.emit(hooks.TermBegan(self.dispatcher.now() / MICROS, term.epoch))
 
     def _begin(self, term: Term) -> None:
         """What a new term begins with; repeated from the start when Redis fails in the middle of it."""
@@ -265,6 +276,7 @@ class RedisScheduler(Scheduler):
         if term is not None:
             logger.warning("Term %d is over: another beat leads, or will. This one stands by.", term.epoch)
             self._said = None
+            hooks.emit(hooks.TermEnded(self.dispatcher.now() / MICROS, term.epoch))
 
     def _say_role(self, role: str) -> None:
         if role != self._said:
@@ -337,6 +349,7 @@ class RedisScheduler(Scheduler):
             self._closed = True
             with contextlib.suppress(Exception):
                 self._hand_over()
+            self._heartbeat.close()
         if not self._ticking:
             # Not inside the loop: nothing is in use any more.
             with contextlib.suppress(Exception):
@@ -354,8 +367,11 @@ class RedisScheduler(Scheduler):
         self._exit_store.release(term.fence if term else None, self.lease.token)
         if term is not None:
             logger.info("Term %d is given back.", term.epoch)
+            hooks.emit(hooks.TermEnded(self.dispatcher.now() / MICROS, term.epoch))
 
     def _dispose(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
         if hasattr(self, "store"):
             self.listener.close()
             self.renderer.close()

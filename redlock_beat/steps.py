@@ -7,14 +7,14 @@ that what users do is written once for both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from .clock import MICROS, from_score, score
-from .entry import parse_state
 from .errors import Deposed
 from .keys import Keys
+from .state import parse_state
 
 #: Leave a field of an edit as it is; remove it.
 KEEP, DROP = "=", "-"
@@ -38,6 +38,10 @@ class Step(Generic[T]):
     commands: Sequence[Sequence[Any]] = ()
     #: Whether it changes something: then an answer that never came leaves the outcome unknown.
     writes: bool = False
+
+
+#: Something on its way: it asks for steps, is sent the answers, and ends with its result.
+Asking = Generator[Step[Any], Any, T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,11 @@ def ledger_news(keys: Keys, after: str, count: int, wait_ms: int) -> Step[list[t
         return list(streams[0]) if streams else []
 
     return Step(parse, commands=[words])
+
+
+def outbox_sample(keys: Keys) -> Step[list[str]]:
+    """Some items of the outbox."""
+    return Step(lambda got: list(got[1].values()), commands=[("HSCAN", keys.outbox, 0, "COUNT", 100)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from . import lua, steps
 from .clock import MICROS, from_score, score
 from .connection import Target
 from .errors import Deposed, UnsupportedServer
-from .steps import KEEP, PAGE, Conflict, Edit, Fence, Step, Stored, T
+from .steps import KEEP, PAGE, Asking, Conflict, Edit, Fence, Step, Stored, T
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,10 @@ class Due:
     outbox: int
     entries: list[DueItem]
     manual: list[tuple[str, str]]
+    #: Entries there are, occurrences due in all, entries in quarantine.
+    total: int
+    backlog: int
+    quarantined: int
 
 
 @dataclass(slots=True)
@@ -117,6 +121,16 @@ class Store:
         for words in step.commands:
             pipe.execute_command(*words)
         return step.read(pipe.execute())
+
+    def take(self, asking: Asking[T]) -> T:
+        """Take every step that something asks for; what it ends with."""
+        try:
+            step = next(asking)
+            while True:
+                step = asking.send(self.run(step))
+        except StopIteration as done:
+            result: T = done.value
+            return result
 
     def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         script = self._scripts.get(name)
@@ -185,11 +199,11 @@ class Store:
     def due(self, fence: Fence, limit: int, token: str = "", heartbeat: str = "") -> Due:
         """What is due now; :class:`Deposed` when the term is over. Carries a heartbeat along."""
         k = self.keys
-        keys = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats]
+        keys = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine]
         got = self._run("due", keys, [*fence.words, limit, token, heartbeat])
         if got[0] != 1:
             raise Deposed
-        _, seconds, rest, ahead, outbox, due, states, manual = got
+        _, seconds, rest, ahead, outbox, due, states, manual, total, backlog, quarantined = got
         entries = [DueItem(due[2 * i], due[2 * i + 1], states[i]) for i in range(len(states))]
         return Due(
             int(seconds) * MICROS + int(rest),
@@ -197,6 +211,9 @@ class Store:
             int(outbox),
             entries,
             [(manual[i], manual[i + 1]) for i in range(0, len(manual), 2)],
+            int(total),
+            int(backlog),
+            int(quarantined),
         )
 
     def definitions(self, names: Sequence[str]) -> list[str | None]:

@@ -31,11 +31,12 @@ from .clock import MICROS, score
 from .codec import compact, decode, encode
 from .config import Settings
 from .edits import created, readable, updated
-from .entry import Entry, State, parse_state
+from .entry import Entry
 from .errors import InvalidSchedule, mask
 from .lease import Lease, Term
 from .make import make_entry
 from .policies import act_at, next_slot
+from .state import State, parse_state
 from .steps import ABSENT, ANY, DROP, PAGE, Edit, Stored
 from .store import Store
 

@@ -1,9 +1,10 @@
 -- What is due now, and when to look again. Renews the term.
--- KEYS: lease, epoch, due, state, manual, outbox, beats
+-- KEYS: lease, epoch, due, state, manual, outbox, beats, entries, quarantine
 -- ARGV: lease text, epoch, ttl in ms, how many, token, heartbeat ('' for none now)
 -- returns: {0} when the term is over, else
 --   {1, now in s, its microseconds, next score or '', outbox length,
---    {name, score, ...}, {state or false, ...}, {manual item, score, ...}}
+--    {name, score, ...}, {state or false, ...}, {manual item, score, ...},
+--    entries, how many of all are due, entries in quarantine}
 -- include: fence
 if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return {0} end
 local time = redis.call('TIME')
@@ -20,4 +21,10 @@ for _, key in ipairs({KEYS[3], KEYS[5]}) do
   local first = redis.call('ZRANGEBYSCORE', key, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if first[2] and (ahead == '' or tonumber(first[2]) < tonumber(ahead)) then ahead = first[2] end
 end
-return {1, time[1], time[2], ahead, redis.call('HLEN', KEYS[6]), due, states, manual}
+local backlog = redis.call('ZCOUNT', KEYS[3], '-inf', now) + redis.call('ZCOUNT', KEYS[5], '-inf', now)
+-- What is only looked at must not stop what is sent: rubbish under these names counts as nothing.
+local function length(key)
+  local found = redis.pcall('HLEN', key)
+  return type(found) == 'number' and found or 0
+end
+return {1, time[1], time[2], ahead, length(KEYS[6]), due, states, manual, length(KEYS[8]), backlog, length(KEYS[9])}

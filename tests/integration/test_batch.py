@@ -72,19 +72,19 @@ def test_a_removed_entry_cannot_be_edited_in_the_same_batch(schedule):
 
 def test_up_to_a_page_is_all_or_nothing_and_an_error_says_what_is_in_force(schedule):
     schedule.add("there", "t", 60)
-    with pytest.raises(BatchFailed, match=r"at 'there'.*exists already.*none of 3 changes is in force") as failed:
-        with schedule.batch() as batch:
-            batch.add("a", "t", 60)
-            batch.add("there", "t", 60)
-            batch.add("b", "t", 60)
+    none = r"at 'there'.*exists already.*none of 3 changes is in force"
+    with pytest.raises(BatchFailed, match=none) as failed, schedule.batch() as batch:
+        batch.add("a", "t", 60)
+        batch.add("there", "t", 60)
+        batch.add("b", "t", 60)
     assert isinstance(failed.value.cause, EntryExists)
     assert (failed.value.done, failed.value.total, failed.value.name) == (0, 3, "there")
     assert len(schedule) == 1
-    with pytest.raises(BatchFailed, match=f"the first {PAGE} of {PAGE + 2} changes are in force") as failed:
-        with schedule.batch() as batch:
-            for i in range(PAGE + 1):
-                batch.add(f"n{i}", "t", 60)
-            batch.add("there", "t", 60)
+    some = f"the first {PAGE} of {PAGE + 2} changes are in force"
+    with pytest.raises(BatchFailed, match=some) as failed, schedule.batch() as batch:
+        for i in range(PAGE + 1):
+            batch.add(f"n{i}", "t", 60)
+        batch.add("there", "t", 60)
     assert failed.value.done == PAGE
     assert len(schedule) == PAGE + 1
 

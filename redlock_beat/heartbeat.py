@@ -1,0 +1,159 @@
+"""The local heartbeat: a small file that the loop touches, and that a liveness probe reads.
+
+It says that this process's loop turns, and nothing of Redis: an outage of Redis must restart nobody,
+and a standby is as healthy as a leader. Times in it are of the clock that only grows, which all
+processes of one machine (or container) share, so a wall clock that jumps does no harm.
+
+Each beat writes ``<pid>.beat`` into a directory of its user's own; ``redlock_beat_heartbeat_file``
+names another file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .clock import monotonic
+
+logger = logging.getLogger("redlock_beat")
+
+#: Seconds between two touches.
+EVERY = 0.5
+_FORMAT = "redlock_beat {pid} {born} {at:017.3f} {allowed:010.3f}\n"
+_LONGEST = 200
+
+
+def directory() -> Path:
+    """Where heartbeats of this user's beats lie unless a setting says otherwise."""
+    return Path(tempfile.gettempdir()) / f"redlock-beat-{os.getuid()}"
+
+
+class Heartbeat:
+    """The file of one beat, touched by its loop.
+
+    >>> beat = Heartbeat("", allowed=60)
+    >>> beat.touch()
+    >>> read_all()[0].late <= 0
+    True
+    >>> beat.close()
+    """
+
+    def __init__(self, path: str, allowed: float) -> None:
+        self.path = path
+        #: Seconds of silence that are no reason to worry.
+        self.allowed = allowed
+        self._file: int | None = None
+        self._where: Path | None = None
+        self._touched = float("-inf")
+        self._refused = False
+
+    def touch(self) -> None:
+        """The loop has turned. It never raises: a full disk must not stop a beat."""
+        now = monotonic()
+        if now - self._touched < EVERY or self._refused:
+            return
+        self._touched = now
+        try:
+            if self._file is None:
+                self._where = Path(self.path) if self.path else _own_directory() / f"{os.getpid()}.beat"
+                flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._file = os.open(self._where, flags, 0o600)
+                os.ftruncate(self._file, 0)
+            text = _FORMAT.format(pid=os.getpid(), born=_born(os.getpid()), at=now, allowed=self.allowed)
+            os.pwrite(self._file, text.encode(), 0)
+        except OSError as exc:
+            self._refused = True
+            logger.warning(
+                "The local heartbeat %s cannot be written (%s): `health --this` will say that no beat runs here. "
+                "Set redlock_beat_heartbeat_file to a file that this user may write.", self._where or directory(), exc,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        """The beat ends: its file goes."""
+        file, self._file, self._refused = self._file, None, True
+        if file is not None:
+            with contextlib.suppress(OSError):
+                os.close(file)
+            if self._where is not None:
+                with contextlib.suppress(OSError):
+                    self._where.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """One heartbeat, as read from its file."""
+
+    pid: int
+    #: Seconds since the loop last turned.
+    age: float
+    allowed: float
+    #: Whether the process that wrote it still runs.
+    running: bool
+
+    @property
+    def late(self) -> float:
+        """Seconds by which the loop is overdue; not above 0 when all is well."""
+        return self.age - self.allowed
+
+
+def read(path: Path) -> Pulse | None:
+    """The heartbeat in a file; None when there is none or it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LONGEST).decode()
+        mark, pid, born, at, allowed = text.split()
+        if mark != "redlock_beat":
+            return None
+        running = _born(int(pid)) == born
+        return Pulse(int(pid), max(0.0, monotonic() - float(at)), float(allowed), running)
+    except (OSError, ValueError):
+        return None
+
+
+def read_all() -> list[Pulse]:
+    """The heartbeats of this user's beats; what processes long gone have left is removed."""
+    found = []
+    with contextlib.suppress(OSError):
+        for path in sorted(_own_directory().glob("*.beat")):
+            pulse = read(path)
+            if pulse is not None and pulse.running:
+                found.append(pulse)
+            elif pulse is not None:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+    return found
+
+
+def _own_directory() -> Path:
+    """The directory, made if need be; refused when it is not this user's alone: /tmp is everybody's."""
+    path = directory()
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(f"{path} is not a directory of this user's own")
+    return path
+
+
+def _born(pid: int) -> str:
+    """When a process began, so that its number used again is not taken for it; '-' when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            words = file.read().rpartition(b")")[2].split()
+        return "-" if words[0] == b"Z" else words[19].decode()
+    except (OSError, IndexError):
+        pass
+    if os.path.exists("/proc/self/stat"):
+        return "-"
+    try:  # where there is no /proc
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "-"
+    except OSError:
+        pass
+    return "0"
