@@ -18,6 +18,7 @@ schedules       the next slot: a pure function, per kind of schedule
 entry           Entry and its policies, as values
 policies        which slots are sent, missed or skipped: a pure function
 codec           Entry <-> JSON
+documents       an entry as a document that people read and edit, and back
 make            what users write -> Entry; the one place that checks it
 connection      a URL -> a client; the subscription; retries
 lua/            one atomic step a file
@@ -34,7 +35,11 @@ dispatch        due occurrences -> messages -> one commit
 sync            ``beat_schedule`` -> Redis, three-way, by the leader
 operations      what users do to a schedule, written once, without a network
 schedule        Schedule and AsyncSchedule: the schedule as users edit it
+transfer        export and import, as JSON lines
+migrate         from RedBeat and django-celery-beat, in phase
+doctor          what could go wrong, looked for before it does
 scheduler       RedisScheduler: lead, due, dispatch, wait
+tables          how things are shown on a terminal
 cli             ``celery redlock ...``
 ==============  ==================================================================================
 """

@@ -245,7 +245,7 @@ class Operations:
         now, entry = yield from self.entry(name)
         request = secrets.token_hex(12)
         items: list[tuple[str, str]] = []
-        entry = _reaching_back(entry, micros(start))
+        entry = reaching_back(entry, micros(start))
         at = next_slot(entry, micros(start) - 1)
         while at is not None and at <= micros(end):
             if len(items) >= BACKFILL_LIMIT:
@@ -411,11 +411,13 @@ class Operations:
                 return found
             high = f"({rows[-1][0]}"
 
-    def news(self, after: str | None, wait_ms: int) -> Asking[tuple[str, list[Happened]]]:
-        """Rows of the ledger after a row id (None: what is newest now), waiting for some for a while."""
-        if after is None:
-            rows = yield steps.ledger(self.keys, "-", "+", 1, newest_first=True)
-            return (rows[0][0] if rows else "0-0"), []
+    def last_news(self, last: int) -> Asking[tuple[str, list[Happened]]]:
+        """The last rows of the ledger, oldest first, and after which to go on."""
+        rows = yield steps.ledger(self.keys, "-", "+", max(1, last), newest_first=True)
+        return (rows[0][0] if rows else "0-0"), [happened(row) for _, row in reversed(rows[:last])]
+
+    def news(self, after: str, wait_ms: int) -> Asking[tuple[str, list[Happened]]]:
+        """Rows of the ledger after a row id, waiting for some for a while."""
         rows = yield steps.ledger_news(self.keys, after, 500, wait_ms)
         return (rows[-1][0] if rows else after), [happened(row) for _, row in rows]
 
@@ -485,7 +487,7 @@ def _as_if(stored: Stored, edit: Edit) -> Stored:
     )  # fmt: skip
 
 
-def _reaching_back(entry: Entry, start: int) -> Entry:
+def reaching_back(entry: Entry, start: int) -> Entry:
     """The entry with its slots carried on backwards in phase, to before *start*."""
     spec = entry.schedule
     if not isinstance(spec, Interval) or entry.starts is not None or entry.anchor < start:

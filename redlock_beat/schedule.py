@@ -314,12 +314,14 @@ class Schedule(_Common):
         """
         return self._do(self._operations.history(name, since, n))
 
-    def follow(self, name: str | None = None) -> Iterator[Happened]:
-        """What becomes of occurrences from now on, as it happens; ends only when you stop asking.
+    def follow(self, name: str | None = None, *, last: int = 0) -> Iterator[Happened]:
+        """What becomes of occurrences from now on, as it happens; begins with the *last* rows there are.
+
+        It ends only when you stop asking.
 
         >>> for row in schedule.follow("mail"): ...   # doctest: +SKIP
         """
-        row_id, found = self._do(self._operations.news(None, 0))
+        row_id, found = self._do(self._operations.last_news(last))
         while True:
             yield from (row for row in found if name is None or row.entry == name)
             row_id, found = self._do(self._operations.news(row_id, NEWS_WAIT))
@@ -566,12 +568,12 @@ class AsyncSchedule(_Common):
         """
         return await self._do(self._operations.history(name, since, n))
 
-    async def follow(self, name: str | None = None) -> AsyncIterator[Happened]:
+    async def follow(self, name: str | None = None, *, last: int = 0) -> AsyncIterator[Happened]:
         """As :meth:`Schedule.follow`.
 
         >>> async for row in schedule.follow("mail"): ...   # doctest: +SKIP
         """
-        row_id, found = await self._do(self._operations.news(None, 0))
+        row_id, found = await self._do(self._operations.last_news(last))
         while True:
             for row in found:
                 if name is None or row.entry == name:

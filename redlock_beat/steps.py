@@ -139,6 +139,16 @@ def names(keys: Keys, cursor: str, match: str | None, count: int) -> Step[tuple[
     return Step(lambda got: (str(got[0]), list(got[1])), commands=[words])
 
 
+def some(key: str, fields: Sequence[str]) -> Step[list[str | None]]:
+    """Some fields of a hash."""
+    return Step(list, commands=[("HMGET", key, *fields)])
+
+
+def pairs(key: str, cursor: str, count: int) -> Step[tuple[str, dict[str, str]]]:
+    """Some fields of a hash with their values, and where to go on ("0": that was all)."""
+    return Step(lambda got: (str(got[0]), dict(got[1])), commands=[("HSCAN", key, cursor, "COUNT", count)])
+
+
 def edit(
     keys: Keys,
     edits: Sequence[Edit],

@@ -214,7 +214,9 @@ def test_behind_an_outbox_sent_means_accepted(valkey, beats, told):
         assert (of(told, hooks.Sent)[0].entry, of(told, hooks.Sent)[0].task) == ("a", "tasks.add")
         assert schedule.history("a")[0].task_id == of(told, hooks.Sent)[0].task_id
         with Connection(url) as connection:  # it exists, and otherwise than Celery declares it
-            other = Queue(f"{queue}-other", Exchange(queue), queue, queue_arguments={"x-max-length": 9}, auto_delete=True)
+            other = Queue(
+                f"{queue}-other", Exchange(queue), queue, queue_arguments={"x-max-length": 9}, auto_delete=True
+            )
             other(connection.default_channel).declare()
         schedule.add("refused", "tasks.add", 3600, options={"queue": f"{queue}-other"}, run_now=True)
         beat.until(lambda: of(told, hooks.Failed))
