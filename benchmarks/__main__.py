@@ -12,7 +12,7 @@ import importlib
 import platform
 from datetime import UTC, datetime
 
-NAMES = ("next_due", "rate", "failover")
+NAMES = ("next_due", "rate", "edits", "size", "failover")
 
 
 def main() -> None:

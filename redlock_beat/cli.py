@@ -66,8 +66,10 @@ def _command(function: Callable[..., Any]) -> Callable[..., Any]:
 def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     """Shell completion of an entry's name; it never raises, and waits a second at most."""
     with contextlib.suppress(Exception):
+        from celery.app.utils import find_app
+
         app = ctx.find_root().params["app"]
-        schedule = Schedule(app, retry_for=1.0)
+        schedule = Schedule(find_app(app) if isinstance(app, str) else app, retry_for=1.0)
         found = []
         for entry in schedule.entries(prefix=incomplete or None):
             found.append(entry.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 #: Commands that are used and cannot be tried as the others.
 _UNTRIED = ("SUBSCRIBE", "UNSUBSCRIBE", "PING", "SELECT", "CLIENT")
+#: What kombu uses besides, where the same user sends to queues of this server.
+_BROKER = ("LLEN", "MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "PEXPIRE", "PUBLISH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,19 @@ class Finding:
     advice: str = ""
 
 
-def minimal_rule(prefix: str) -> str:
-    """The smallest ACL rule that a user for the schedule's Redis needs.
+def minimal_rule(prefix: str, queues: Sequence[str] = ()) -> str:
+    """The smallest ACL rule that a user for the schedule's Redis needs; with *queues*, to send to them, too.
 
     >>> minimal_rule("redlock-beat").split()[:2]
     ['resetchannels', '~{redlock-beat}:*']
     """
-    used = {"script|load" if words[0] == "SCRIPT" else "pubsub" if words[0] == "PUBSUB" else words[0].lower()
-            for words in COMMANDS}  # fmt: skip
-    used.update(one.lower() for one in _UNTRIED)
-    return " ".join(["resetchannels", f"~{{{prefix}}}:*", f"&{{{prefix}}}:*", *(f"+{one}" for one in sorted(used))])
+    used = {one[0].lower() for one in COMMANDS if one[0] not in ("SCRIPT", "PUBSUB")}
+    used.update(("script|load", "pubsub|numsub"), (one.lower() for one in _UNTRIED))
+    keys = [f"~{{{prefix}}}:*"]
+    if queues:
+        used.update(one.lower() for one in _BROKER)
+        keys += ["~_kombu.binding.*", *(f"~{queue}*" for queue in queues)]  # a priority is part of the key's name
+    return " ".join(["resetchannels", *keys, f"&{{{prefix}}}:*", *(f"+{one}" for one in sorted(used))])
 
 
 def examine(schedule: Schedule, app: Any = None) -> Iterator[Finding]:
@@ -114,15 +119,13 @@ def _permissions(schedule: Schedule, app: Any) -> Iterator[Finding]:
             text = str(exc).lower()
             if "noperm" in text or "no permissions" in text or "unknown command" in text:
                 refused.append(words[0])
-    names = ", ".join(dict.fromkeys(refused))
+    same = app is not None and schedule.settings.url == app.conf.broker_write_url
+    rule = minimal_rule(store.keys.prefix, sorted(app.amqp.queues) if same else ())
     if refused:
-        yield Finding(
-            "error", "permissions", f"this user may not {names}",
-            f"The smallest rule for its ACL is: {minimal_rule(store.keys.prefix)}",
-        )  # fmt: skip
+        names = ", ".join(dict.fromkeys(refused))
+        yield Finding("error", "permissions", f"this user may not {names}", f"The smallest rule for its ACL is: {rule}")
     else:
-        yield Finding("ok", "permissions", f"all commands may be used; the smallest ACL rule: "
-                      f"{minimal_rule(store.keys.prefix)}")  # fmt: skip
+        yield Finding("ok", "permissions", f"all commands may be used; the smallest ACL rule: {rule}")
 
 
 def _whole(schedule: Schedule, app: Any) -> Iterator[Finding]:

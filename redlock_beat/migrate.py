@@ -118,9 +118,11 @@ class RedBeat:
         when = data["schedule"]
         if not isinstance(when, (Interval, Crontab, RRule)):
             return Unfit(name, f"its schedule is {str(when)[:100]}, which RedBeat itself cannot read")
+        # RedBeat counts a rule at the offset its start was stored with, whatever the clocks do.
+        at = _fixed(when.start) if isinstance(when, RRule) else None
         entry = make_entry(
             self.app, name, data["task"], when, data.get("args") or (), data.get("kwargs"), data.get("options"),
-            enabled=bool(data.get("enabled", True)),
+            enabled=bool(data.get("enabled", True)), timezone=at,
         )  # fmt: skip
         return _arrive(entry, last, count, now)
 
@@ -146,6 +148,14 @@ def _typed(data: dict[str, Any]) -> Any:
     return data
 
 
+def _fixed(start: datetime) -> str | None:
+    """The zone of a fixed offset of whole hours; None for another, which has no name of its own."""
+    hours, rest = divmod(int((start.utcoffset() or timedelta(0)).total_seconds()), 3600)
+    if rest:
+        return None
+    return "UTC" if not hours else f"Etc/GMT{-hours:+d}"  # the names count the other way
+
+
 def _rrule(data: dict[str, Any]) -> RRule:
     from dateutil.rrule import rrule
 
@@ -165,6 +175,8 @@ def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | Unfit]:
     """The entries of ``manage.py dumpdata django_celery_beat``."""
     try:
         rows = json.loads(text)
+        if not isinstance(rows, list):
+            raise TypeError("it is no list")
         models: dict[str, dict[str, Mapping[str, Any]]] = {}
         for row in rows:
             models.setdefault(str(row["model"]).rpartition(".")[2], {})[str(row["pk"])] = row["fields"]

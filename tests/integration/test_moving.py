@@ -1,0 +1,376 @@
+"""Out, in, and over from other schedulers: nothing early, nothing twice, nothing half."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery.schedules import crontab, schedule, solar
+
+from redlock_beat import InvalidSchedule, RedisUnavailable, Schedule, doctor, transfer
+from redlock_beat.config import Settings
+from redlock_beat.connection import Target
+from redlock_beat.keys import Keys
+from redlock_beat.migrate import RedBeat, Unfit, django_entries
+from redlock_beat.sync import read_configuration
+from redlock_beat.transfer import Arrival, check, export, load, take
+from tests.beats import duplicates, ledger, make_app, messages
+from tests.servers import eventually
+
+K = Keys("redlock-beat")
+
+
+@pytest.fixture
+def here(valkey):
+    return Schedule.from_url(valkey.url())
+
+
+# --- export and import -----------------------------------------------------------------------------
+
+
+def filled(here, valkey, beats):
+    configured = {"conf": {"task": "tasks.add", "schedule": 3600.0}, "gone": {"task": "tasks.add", "schedule": 60.0}}
+    beat = beats(valkey, configured).lead()
+    here.add("interval", "tasks.add", 3600, args=(1, datetime(2026, 1, 1, tzinfo=UTC)))
+    here.add("cron", "tasks.add", crontab(minute=0, hour=7), timezone="Europe/Berlin", missed="all", jitter=3)
+    here.add("ran", "tasks.add", 3600, run_now=True)
+    here.add("日本 🎉", "tasks.add", 60)
+    here.pause("cron", note="n")
+    beat.until(lambda: messages(valkey.client()))
+    here.remove("gone")
+    return beat
+
+
+def test_the_whole_schedule_with_its_state_goes_out_and_in(here, valkey, beats):
+    beat = filled(here, valkey, beats)
+    beat.close()
+    lines = list(export(here))
+    before = {entry.name: (entry, entry.state) for entry in here}
+    client = valkey.client()
+    digests = client.hgetall(K.configured)
+    client.flushall()
+    assert check(lines) == 6
+    assert {one.what for one in load(here, lines)} == {"added"}
+    assert {entry.name: (entry, entry.state) for entry in here} == before
+    assert client.hgetall(K.configured) == digests
+    again = beats(valkey, {"conf": {"task": "tasks.add", "schedule": 3600.0},
+                           "gone": {"task": "tasks.add", "schedule": 60.0}}).lead()  # fmt: skip
+    again.tick(3)
+    assert "gone" not in here  # removed at runtime, and it stays so
+    assert here["conf"].state == before["conf"][1]
+    assert messages(client) == []  # what was sent before is not sent again
+
+
+def test_importing_twice_changes_nothing(here, valkey, beats):
+    filled(here, valkey, beats).close()
+    lines = list(export(here))
+    states = valkey.client().hgetall(K.state)
+    assert {one.what for one in load(here, lines)} == {"unchanged"}
+    assert valkey.client().hgetall(K.state) == states
+
+
+def test_an_import_never_sets_an_entry_back(here, valkey, beats):
+    here.add("a", "tasks.add", 0.1)
+    lines = list(export(here))
+    beat = beats(valkey).lead()
+    beat.until(lambda: here["a"].total_run_count >= 3)
+    here.update("a", args=(5,))
+    assert [one.what for one in load(here, lines)] == ["changed"]
+    beat.until(lambda: here["a"].total_run_count >= 6)
+    assert here["a"].args == ()
+    assert duplicates(valkey.client()) == 0
+
+
+def test_a_dry_run_says_what_would_be_changed_and_changes_nothing(here, valkey):
+    here.add("a", "tasks.add", 60, args=(1,))
+    here.add("b", "tasks.add", 60)
+    lines = list(export(here))
+    here.update("a", args=(2,), missed="skip")
+    here.remove("b")
+    states = valkey.client().hgetall(K.state)
+    found = {one.name: one for one in load(here, lines, dry_run=True)}
+    assert found["b"].what == "added"
+    assert found["a"].fields == (("args", [2], [1]), ("missed", "skip", "once"))
+    assert valkey.client().hgetall(K.state) == states
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda lines: lines[:-1], "half a file"),
+        (lambda lines: lines[:1] + lines[2:], "it is damaged"),
+        (lambda lines: lines[1:], "not an export"),
+        (lambda lines: [], "half a file"),
+        (lambda lines: [*lines[:-1], lines[-1][:-3]], "is not JSON"),
+        (lambda lines: [*lines, lines[1]], "more after the end"),
+        (lambda lines: [lines[0], "[]", *lines[2:]], "not an object"),
+        (lambda lines: [lines[0], "{}", *lines[2:]], "not one of an export"),
+        (lambda lines: [lines[0].replace('"version":1', '"version":9'), *lines[1:]], "version 9"),
+        (lambda lines: [lines[0], lines[1].replace('"kind":"interval"', '"kind":"magic"'), *lines[2:]], "magic"),
+        (lambda lines: [lines[0], "x" * (transfer.MAX_LINE + 1), *lines[2:]], "is longer than"),
+        (lambda lines: [lines[0], lines[1].replace('"state":"', '"state":"other'), *lines[2:]], "does not belong"),
+    ],
+)  # fmt: skip
+def test_what_is_not_a_whole_export_is_refused_before_anything_is_written(here, spoil, says):
+    here.add("a", "tasks.add", 60)
+    here.add("b", "tasks.add", 60)
+    with pytest.raises(InvalidSchedule, match=says):
+        check(spoil(list(export(here))))
+
+
+# --- RedBeat ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def redbeat_app(valkey):
+    app = make_app(valkey.url(), redbeat_redis_url=valkey.url(1), timezone="Europe/Berlin")
+    app.conf.beat_schedule = {"static": {"task": "tasks.add", "schedule": 3600.0, "args": (7,)}}
+    return app
+
+
+def theirs(app, valkey):
+    target = Target(Settings(url=valkey.url(1)))
+    return RedBeat(target, "redbeat:", app, read_configuration(app))
+
+
+def test_every_entry_of_a_real_redbeat_arrives_in_phase(here, valkey, beats, redbeat_app):
+    """Next due times equal RedBeat's. Where they may not:
+
+    - an entry it never ran (no last_run_at) RedBeat sends at once; here it waits for its first slot;
+    - a weekday with a number (the first Monday) RedBeat stores without its number: every Monday;
+    - its score is early while an entry waits (it adds what is left from now to the last run); what it
+      goes by when it wakes, is_due, is right, and is what is compared here;
+    - the offset of an rrule's start is kept, as RedBeat does after it has read it back: an offset that is
+      no whole number of hours has no zone of its own, and is read in the app's.
+    """
+    from dateutil.rrule import MO
+    from redbeat import RedBeatScheduler, RedBeatSchedulerEntry
+    from redbeat.schedules import rrule
+
+    now = datetime.now(UTC)
+    ago = {"fresh": None, "a while ago": timedelta(minutes=20), "overdue": timedelta(days=3)}
+    kinds = {
+        "interval": schedule(timedelta(hours=1)),
+        "days": schedule(timedelta(days=2)),
+        "relative": schedule(timedelta(hours=1), relative=True),
+        "crontab": crontab(minute="*/15", hour="7-19"),
+        "weekdays": crontab(minute=30, hour=7, day_of_week="mon-fri"),
+        "weekday numbers": crontab(minute=0, hour="1,13", day_of_week="0,6"),
+        "months": crontab(minute=0, hour=0, day_of_month="1,15", month_of_year="*/2"),
+        "rrule": rrule("DAILY", dtstart=now - timedelta(days=40), interval=2),
+        "rrule weekdays": rrule("WEEKLY", dtstart=now - timedelta(days=40), byweekday=[MO], byhour=[9], byminute=[0]),
+    }
+    RedBeatScheduler(app=redbeat_app)  # writes its static entries
+    made = {}
+    for kind, when in kinds.items():
+        for age, span in ago.items():
+            entry = RedBeatSchedulerEntry(
+                f"{kind}, {age}", "tasks.add", when, args=[now], kwargs={"y": 1}, options={"queue": "q"},
+                app=redbeat_app,
+            ).save()  # fmt: skip
+            if span is not None:
+                entry.reschedule(now - span)
+            made[entry.name] = entry
+    RedBeatSchedulerEntry("paused", "tasks.add", schedule(60), enabled=False, app=redbeat_app).save()
+    RedBeatSchedulerEntry("🎉 : *", "tasks.add", schedule(60), app=redbeat_app).save()
+    client = valkey.client(1)
+    client.hset("redbeat:broken", "definition", "rubbish")
+    client.zadd("redbeat::schedule", {"redbeat:broken": 5, "redbeat:gone": 5})
+
+    found = list(theirs(redbeat_app, valkey).entries(here._store.now()))
+    unfit = {one.name: one.why for one in found if isinstance(one, Unfit)}
+    assert set(unfit) == {"broken", "gone"}
+    take(here, [one for one in found if isinstance(one, Arrival)])
+    assert {entry.name for entry in here} == {*made, "static", "paused", "🎉 : *"}
+    overdue = set()
+    for name, entry in made.items():
+        mine = here[name]
+        assert (mine.task, list(mine.args), mine.kwargs, mine.options) == (
+            "tasks.add",
+            [now],
+            {"y": 1},
+            {"queue": "q"},
+        )
+        again = RedBeatSchedulerEntry.from_key(entry.key, app=redbeat_app)
+        due, left = again.is_due()
+        after = datetime.now(UTC)
+        if due:
+            overdue.add(name)
+            assert mine.next_due <= after, name
+        else:
+            assert abs((mine.next_due - (after + timedelta(seconds=left))).total_seconds()) < 5, name
+            assert mine.next_due > after - timedelta(seconds=5), name
+    assert not here["paused"].enabled
+    assert (here["static"].origin, here["static"].args) == ("config", (7,))
+
+    # And the beat goes on from there: nothing that RedBeat had sent, and no configured entry anew.
+    state = here["static"].state
+    assert [one.what for one in take(here, [one for one in found if isinstance(one, Arrival)])] == ["kept"] * len(here)
+    beat = beats(redbeat_app).lead()
+    assert here["static"].state == state
+    beat.tick(3)
+    sent = {one["headers"]["redlock_beat_entry"] for one in messages(valkey.client(), "q")}
+    assert sent == overdue
+    assert {"interval, overdue", "rrule, overdue"} <= overdue < set(made)
+    assert duplicates(valkey.client(), "q") == 0
+
+
+def test_a_redbeat_that_cannot_be_read_is_said(valkey, redbeat_app):
+    valkey.client(1).set("redbeat::schedule", "rubbish")
+    with pytest.raises(RedisUnavailable, match="RedBeat's schedule"):
+        theirs(redbeat_app, valkey).count()
+
+
+# --- django-celery-beat ----------------------------------------------------------------------------
+
+
+def fixture(*tasks):
+    def row(model, pk, **fields):
+        return {"model": f"django_celery_beat.{model}", "pk": pk, "fields": fields}
+
+    return json.dumps(
+        [
+            row("intervalschedule", 1, every=10, period="minutes"),
+            row("intervalschedule", 2, every=500_000, period="microseconds"),
+            row("crontabschedule", 1, minute="30", hour="7", day_of_week="mon-fri", day_of_month="*",
+                month_of_year="*", timezone="Europe/Berlin"),
+            row("clockedschedule", 1, clocked_time="2090-01-01T07:00:00Z"),
+            row("solarschedule", 1, event="sunset", latitude="52.500000", longitude="13.400000"),
+            row("periodictasks", 1, last_update="2026-01-01T00:00:00Z"),
+            *[row("periodictask", i, **task) for i, task in enumerate(tasks, 1)],
+        ]
+    )  # fmt: skip
+
+
+def test_a_fixture_of_django_celery_beat_arrives(here):
+    now = here._store.now()
+    at = datetime.now(UTC).replace(microsecond=0)
+
+    def task(name, **more):
+        return {"name": name, "task": "tasks.add", "enabled": True, **more}
+
+    text = fixture(
+        task("interval", interval=1, last_run_at=(at - timedelta(minutes=4)).isoformat(), total_run_count=9, args="[1]",
+             kwargs='{"a": 2}', queue="q", priority=3, headers='{"h": 1}', expire_seconds=60, description="why"),
+        task("quick", interval=2),
+        task("cron", crontab=1, last_run_at="2026-01-05T06:30:00Z", start_time="2026-01-01T00:00:00Z"),
+        task("clocked", clocked=1, one_off=True),
+        task("sent", clocked=1, one_off=True, total_run_count=1, enabled=False),
+        task("solar", solar=1, expires="2091-01-01T00:00:00Z"),
+        task("once", interval=1, one_off=True),
+        task("off", interval=1, enabled=False),
+        task("nothing"),
+        task("natural", crontab=["30", "7"]),
+        task("bad", interval=1, args="rubbish"),
+        task("later", interval=1, start_time="2090-01-01T00:00:00Z"),
+    )  # fmt: skip
+    found = list(django_entries(text, None, now))
+    assert {one.name for one in found if isinstance(one, Unfit)} == {"sent", "nothing", "natural", "bad"}
+    take(here, [one for one in found if isinstance(one, Arrival)])
+    one = here["interval"]
+    assert one.next_due == at + timedelta(minutes=6)
+    assert (one.args, one.kwargs, one.total_run_count, one.note) == ((1,), {"a": 2}, 9, "why")
+    assert one.options == {"queue": "q", "priority": 3, "headers": {"h": 1}, "expires": 60}
+    assert str(here["quick"].schedule) == "every 0:00:00.500000"
+    assert here["cron"].timezone == "Europe/Berlin"
+    assert here["cron"].next_due == datetime(2026, 1, 6, 6, 30, tzinfo=UTC)  # pending: caught up once, by its policy
+    assert here["clocked"].next_due == datetime(2090, 1, 1, 7, tzinfo=UTC)
+    assert here["solar"].ends
+    assert (here["once"].max_runs, here["once"].keep) == (1, True)
+    assert not here["off"].enabled
+    assert here["later"].next_due == datetime(2090, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["rubbish", "{}", "[1]", '[{"model": 1}]'])
+def test_what_is_no_fixture_is_refused(text):
+    with pytest.raises(InvalidSchedule, match="dumpdata"):
+        list(django_entries(text, None, 0))
+
+
+# --- the doctor ------------------------------------------------------------------------------------
+
+
+def levels(schedule_, app=None):
+    return {one.what: one for one in doctor.examine(schedule_, app)}
+
+
+def test_the_smallest_acl_rule_is_enough_for_a_beat_and_for_edits(own_server, beats):
+    server = own_server("valkey")
+    rule = doctor.minimal_rule("redlock-beat", ["celery"]).split()
+    server.client().execute_command("ACL", "SETUSER", "beat", "on", "nopass", *rule)
+    url = server.url(user="beat")
+    assert levels(Schedule.from_url(url))["permissions"].level == "ok"
+    beat = beats(url, {"conf": {"task": "tasks.add", "schedule": 0.1}}).lead()
+    edited = Schedule.from_url(url)
+    edited.add("a", "tasks.add", 3600)
+    edited.trigger("a")
+    beat.until(lambda: len(ledger(server.client(), "sent")) > 3)
+    edited.history()
+    edited.status()
+    assert beat.scheduler.renderer.direct
+    assert beat.scheduler.listener.confirmed
+    rule = doctor.minimal_rule("redlock-beat").split()
+    for word in rule:
+        if word.startswith("+") and word[1:].upper() not in doctor._UNTRIED:
+            less = [one for one in rule if one != word]
+            server.client().execute_command("ACL", "SETUSER", "less", "reset", "on", "nopass", *less)
+            finding = levels(Schedule.from_url(server.url(user="less"), socket_timeout=1.0)).get("permissions")
+            assert finding is None or finding.level == "error", word
+
+
+def test_what_the_doctor_finds(own_server, beats):
+    server = own_server("valkey", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+    app = make_app(server.url(), task_always_eager=True, beat_max_loop_interval=5, redlock_beat_ledger_size=0,
+                   redlock_beat_lease_ttl=1.0)  # fmt: skip
+    edited = Schedule(app)
+    edited.add("bad", "tasks.add", 60)
+    edited.add("done", "tasks.add", 60, max_runs=1, keep=True)
+    client = server.client()
+    client.hset(K.entries, "bad", "rubbish")
+    client.zadd(K.due, {"bad": 1})
+    uid, rev, *_ = client.hget(K.state, "done").split(" ")
+    client.hset(K.state, "done", f"{uid} {rev} - 5 1 0")
+    client.hset(K.beats, "t", json.dumps({"host": "h", "pid": 1, "version": "0.0.1", "at": edited._store.now(),
+                                          "skew": 7_000_000, "delivery": "outbox"}))  # fmt: skip
+    beats(app).lead().until(lambda: client.hexists(K.quarantine, "bad"))
+    found = levels(edited, app)
+    for what in ("eviction", "never again", "versions", "clock", "settings", "persistence"):
+        assert found[what].level == "warning", what
+    assert "'done'" in found["never again"].why
+    assert found["quarantine"].level == "error"
+    assert found["tasks"].level == "unknown"
+    assert any("task_always_eager" in one.why for one in doctor.examine(edited, app))
+    assert [one["level"] for one in json.loads(doctor.as_json(list(found.values())))]
+
+
+def test_the_doctor_asks_the_workers(own_server, beats):
+    from tests.beats import Process
+
+    server = own_server("valkey")
+    worker = Process(server.url(), "--concurrency", "1", "--pool", "solo", command=("worker",))
+    try:
+        worker.says("ready.")
+        app = make_app(server.url())
+        edited = Schedule(app)
+        edited.add("known", "tasks.add", 60)
+        assert eventually(lambda: levels(edited, app)["tasks"].level == "ok")
+        edited.add("lost", "tasks.nobody.knows", 60)
+        assert "'tasks.nobody.knows'" in levels(edited, app)["tasks"].why
+    finally:
+        worker.close()
+
+
+def test_the_doctor_on_a_server_that_is_away():
+    lost = Schedule.from_url("redis://:s3cret@127.0.0.1:1/0")
+    found = list(doctor.examine(lost))
+    assert [one.level for one in found] == ["error"]
+    assert "s3cret" not in found[0].why
+
+
+def test_a_schedule_of_the_sun_survives_a_trip(here):
+    here.add("sun", "tasks.add", solar("sunset", 52.5, 13.4))
+    lines = list(export(here))
+    here.remove("sun")
+    list(load(here, lines))
+    assert str(here["sun"].schedule) == "sunset at 52.5, 13.4"
