@@ -324,7 +324,7 @@ def _colour(row: Happened) -> str | None:
 
 
 def _happened(row: Happened) -> dict[str, Any]:
-    data = {key: getattr(row, key) for key in Happened.__slots__}
+    data = {key: getattr(row, key) for key in (*Happened.__slots__, "lateness")}
     return {key: _iso(value) if isinstance(value, datetime) else value for key, value in data.items()}
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from redlock_beat import EntryExists, Schedule
-from tests.beats import duplicates, ledger
+from redlock_beat import AsyncSchedule, EntryExists, Schedule
+from tests.beats import duplicates, ledger, messages
 from tests.proxy import Proxy
 
 
@@ -31,16 +33,34 @@ EDITS = {
 }
 
 
+def plainly(url, edit, before):
+    """The edit through a Schedule."""
+    schedule = Schedule.from_url(url)
+    schedule.update("warm", args=(1,))
+    before()
+    return edit(schedule)
+
+
+def awaited(url, edit, before):
+    """The edit through an AsyncSchedule."""
+
+    async def run():
+        async with AsyncSchedule.from_url(url) as schedule:
+            await schedule.update("warm", args=(1,))
+            before()
+            return await edit(schedule)
+
+    return asyncio.run(run())
+
+
 @pytest.mark.parametrize("what", EDITS)
 @pytest.mark.parametrize("skip", [0, 1])
-def test_an_edit_whose_reply_is_lost_takes_effect_once(server, beats, proxy, what, skip):
+@pytest.mark.parametrize("door", [plainly, awaited], ids=lambda door: door.__name__)
+def test_an_edit_whose_reply_is_lost_takes_effect_once(server, beats, proxy, what, skip, door):
     direct = Schedule.from_url(server.url())
     direct.add("a", "t", 3600)
-    schedule = Schedule.from_url(through(proxy))
-    schedule.add("warm", "t", 3600)
-    schedule.update("warm", args=(1,))
-    proxy.lose_reply("EVALSHA", skip)
-    EDITS[what](schedule)
+    direct.add("warm", "t", 3600)
+    answer = door(through(proxy), EDITS[what], lambda: proxy.lose_reply("EVALSHA", skip))
     assert proxy.lost == 1  # of the script that reads, or of the one that writes
     found = {entry.name: entry for entry in direct}
     assert ("new" in found) == (what == "add")
@@ -52,6 +72,7 @@ def test_an_edit_whose_reply_is_lost_takes_effect_once(server, beats, proxy, wha
         beat.until(lambda: server.client().llen("celery"))
         beat.tick(3)
         assert server.client().llen("celery") == 1
+        assert messages(server.client())[0]["headers"]["id"] == answer
 
 
 def test_an_add_that_failed_is_still_reported_after_a_lost_reply(server, proxy):
