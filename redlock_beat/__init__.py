@@ -31,6 +31,9 @@ edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
 render          an occurrence -> messages, rendered by Celery and captured
 outbox          publishing to a broker that is not this Redis
+wire            commands sent ahead, their answers read later
+template        a message rendered once, with places to fill in
+express         the quick way from due to sent: messages filled in, many at a time
 dispatch        due occurrences -> messages -> one commit
 sync            ``beat_schedule`` -> Redis, three-way, by the leader
 operations      what users do to a schedule, written once, without a network

@@ -46,8 +46,8 @@ class Settings:
     catchup_limit: int = 100
     #: Definitions kept decoded in the leader's memory.
     cache_size: int = 10_000
-    #: Occurrences in one commit.
-    batch_size: int = 200
+    #: Occurrences in one commit, at most: fewer where Redis would take longer than some milliseconds.
+    batch_size: int = 500
     #: Seconds any one answer of Redis may take.
     socket_timeout: float = 2.0
     #: Seconds one publish to a foreign broker may take.

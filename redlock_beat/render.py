@@ -362,6 +362,17 @@ class Renderer:
         self.direct, self.stale = direct, False
         self._proved_channel = self.channel() if direct else None
 
+    @property
+    def proof(self) -> int:
+        """Which channel was proved; another number after a reconnection or a switch."""
+        return id(self._proved_channel)
+
+    def still_direct(self) -> bool:
+        """Whether the broker, as it is connected at this moment, is the one that was proved to be this Redis."""
+        if self.direct:
+            self._doubt()
+        return self.direct
+
     def _doubt(self) -> None:
         """A switch to another broker URL, or a new connection: direct no longer, until it is proved again."""
         try:

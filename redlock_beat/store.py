@@ -5,6 +5,7 @@ Repeating any of these is harmless: a write compares what it was made from, or c
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from . import lua, steps
 from .clock import MICROS, from_score, score
 from .connection import Target
 from .errors import Deposed, UnsupportedServer
+from .keys import Keys
 from .steps import KEEP, PAGE, Asking, Conflict, Edit, Fence, Step, Stored, T
 
 
@@ -44,6 +46,8 @@ class DueItem:
     name: str
     score: str
     state: str | None
+    #: The JSON of its definition, read but not checked; None when it was not asked for, or cannot be read.
+    data: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,25 +200,14 @@ class Store:
 
     # --- dispatch ---
 
-    def due(self, fence: Fence, limit: int, token: str = "", heartbeat: str = "") -> Due:
-        """What is due now; :class:`Deposed` when the term is over. Carries a heartbeat along."""
-        k = self.keys
-        keys = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine]
-        got = self._run("due", keys, [*fence.words, limit, token, heartbeat])
-        if got[0] != 1:
-            raise Deposed
-        _, seconds, rest, ahead, outbox, due, states, manual, total, backlog, quarantined = got
-        entries = [DueItem(due[2 * i], due[2 * i + 1], states[i]) for i in range(len(states))]
-        return Due(
-            int(seconds) * MICROS + int(rest),
-            from_score(ahead) if ahead else None,
-            int(outbox),
-            entries,
-            [(manual[i], manual[i + 1]) for i in range(0, len(manual), 2)],
-            int(total),
-            int(backlog),
-            int(quarantined),
-        )
+    def due(
+        self, fence: Fence, limit: int, token: str = "", heartbeat: str = "", *, skip: int = 0, whole: bool = False
+    ) -> Due:
+        """What is due now; :class:`Deposed` when the term is over. Carries a heartbeat along.
+
+        With *whole*, definitions come along; *skip* leaves out the first that are due.
+        """
+        return self.run(steps_due(self.keys, fence, limit, token, heartbeat, skip, whole))
 
     def definitions(self, names: Sequence[str]) -> list[str | None]:
         """The definitions of some entries."""
@@ -368,6 +361,66 @@ class Store:
         gone = list(tokens)
         if gone:
             self.client.hdel(self.keys.beats, *gone)
+
+
+def steps_due(keys: Keys, fence: Fence, limit: int, token: str, heartbeat: str, skip: int, whole: bool) -> Step[Due]:
+    """Ask for what is due."""
+    k = keys
+    names = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine]
+    return Step(due_of, "due", names, [*fence.words, limit, token, heartbeat, skip, int(whole)])
+
+
+def due_of(got: Any) -> Due:
+    """The answer of ``due.lua``."""
+    if got[0] != 1:
+        raise Deposed
+    _, seconds, rest, ahead, outbox, names, scores, states, texts, manual, total, backlog, quarantined = got
+    entries: list[DueItem] = []
+    if names:
+        found = json.loads(names)
+        columns = (found, json.loads(scores), json.loads(states), _definitions(texts, len(found)))
+        entries = [DueItem(name, when, state or None, data) for name, when, state, data in zip(*columns, strict=True)]
+    return Due(
+        int(seconds) * MICROS + int(rest),
+        from_score(ahead) if ahead else None,
+        int(outbox),
+        entries,
+        [(manual[i], manual[i + 1]) for i in range(0, len(manual), 2)],
+        int(total),
+        int(backlog),
+        int(quarantined),
+    )
+
+
+def _definitions(texts: str, count: int) -> list[Any]:
+    """Definitions out of one text; when one of them is rubbish, none: each is then read by itself."""
+    if texts:
+        try:
+            found = json.loads(texts)
+            if len(found) == count:
+                return list(found)
+        except (ValueError, RecursionError):
+            pass
+    return [None] * count
+
+
+@dataclass(slots=True)
+class Many:
+    """Occurrences for ``commit_many.lua``: columns, and the messages by the list they go to."""
+
+    names: list[str] = field(default_factory=list)
+    scores: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    scores_after: list[str] = field(default_factory=list)
+    states_after: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    nominals: list[str] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+
+    @property
+    def columns(self) -> tuple[list[str], ...]:
+        """In the order of the script's letters."""
+        return (self.names, self.scores, self.states, self.scores_after, self.states_after, self.ids, self.nominals)
 
 
 class AsyncStore:

@@ -98,6 +98,22 @@ class Beat:
             self.scheduler.listener.close()
 
 
+def before_commit(beat: Beat, action: Any) -> None:
+    """Do something between a beat's look at what is due and its commit, whichever way it takes."""
+    store, express = beat.scheduler.store, beat.scheduler.dispatcher.express
+    commit, quick = store.commit, express._commit
+
+    def slowly(*args: Any, **kwargs: Any) -> Any:
+        action()
+        return commit(*args, **kwargs)
+
+    def quickly(*args: Any) -> Any:
+        action()
+        return quick(*args)
+
+    store.commit, express._commit = slowly, quickly
+
+
 def messages(client: Any, queue: str = "celery") -> list[dict[str, Any]]:
     """What is in a queue, oldest first."""
     return [json.loads(one) for one in reversed(client.lrange(queue, 0, -1))]

@@ -1,21 +1,39 @@
 -- What is due now, and when to look again. Renews the term.
+--
+-- Long lists come as JSON texts: one text is read at once where a thousand replies are not.
+--
 -- KEYS: lease, epoch, due, state, manual, outbox, beats, entries, quarantine
--- ARGV: lease text, epoch, ttl in ms, how many, token, heartbeat ('' for none now)
+-- ARGV: lease text, epoch, ttl in ms, how many, token, heartbeat ('' for none now),
+--       how many of the first to leave out, 1 to bring the definitions along
 -- returns: {0} when the term is over, else
 --   {1, now in s, its microseconds, next score or '', outbox length,
---    {name, score, ...}, {state or false, ...}, {manual item, score, ...},
---    entries, how many of all are due, entries in quarantine}
+--    [name, ...], [score, ...], [state or false, ...] ('' for none),
+--    [definition, ...] (each as it stands: JSON, unless it is rubbish),
+--    {manual item, score, ...}, entries, how many of all are due, entries in quarantine}
 -- include: fence
 if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return {0} end
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', tonumber(time[2]))
 renew_term(KEYS[1], ARGV[1], ARGV[3])
 if ARGV[6] ~= '' then redis.pcall('HSET', KEYS[7], ARGV[5], ARGV[6]) end
-local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
+local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'WITHSCORES', 'LIMIT', ARGV[7], ARGV[4])
 local manual = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
-local names, states = {}, {}
-for i = 1, #due, 2 do names[#names + 1] = due[i] end
-if #names > 0 then states = redis.call('HMGET', KEYS[4], unpack(names)) end
+local names, scores, states, definitions = {}, {}, '', ''
+for i = 1, #due, 2 do
+  names[#names + 1] = due[i]
+  scores[#scores + 1] = due[i + 1]
+end
+if #names > 0 then
+  states = cjson.encode(redis.call('HMGET', KEYS[4], unpack(names)))
+  if ARGV[8] == '1' then
+    local texts = redis.call('HMGET', KEYS[8], unpack(names))
+    for i = 1, #names do texts[i] = texts[i] or 'null' end
+    definitions = '[' .. table.concat(texts, ',') .. ']'
+  end
+  names, scores = cjson.encode(names), cjson.encode(scores)
+else
+  names, scores = '', ''
+end
 local ahead = ''
 for _, key in ipairs({KEYS[3], KEYS[5]}) do
   local first = redis.call('ZRANGEBYSCORE', key, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
@@ -27,4 +45,5 @@ local function length(key)
   local found = redis.pcall('HLEN', key)
   return type(found) == 'number' and found or 0
 end
-return {1, time[1], time[2], ahead, length(KEYS[6]), due, states, manual, length(KEYS[8]), backlog, length(KEYS[9])}
+return {1, time[1], time[2], ahead, length(KEYS[6]), names, scores, states, definitions, manual,
+        length(KEYS[8]), backlog, length(KEYS[9])}

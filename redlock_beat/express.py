@@ -1,0 +1,361 @@
+"""The quick way from due to sent: messages filled in, many at a time, Redis and Python both at work.
+
+For an entry whose messages have a :class:`~redlock_beat.template.Shape` and of which one slot is due,
+everything comes out of what ``due`` brought along: nothing is kept an entry, so a hundred thousand
+entries are as quick as a thousand. All else (several slots due, attempts, canvases, receivers, ...) is
+left to the dispatcher, which renders it.
+
+A burst runs like a belt. Two batches are at hand; while Redis commits the first and looks for more,
+the second is made ready, and so on until nothing is due::
+
+    Python   make A | make B           | make C           | ...
+    Redis           | commit A, due->C | commit B, due->D | ...
+
+How many make a batch follows from how long Redis takes for one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import uuid
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from .clock import MICROS, monotonic, score
+from .codec import VERSION, decode
+from .config import Settings
+from .connection import TROUBLE
+from .entry import Entry
+from .errors import Deposed
+from .lease import Lease, Term
+from .policies import act_at, plan
+from .render import Renderer
+from .schedules import Crontab, Once, Rules
+from .state import State
+from .store import Due, DueItem, Many, Store, due_of, steps_due
+from .template import PROVE_MESSAGES, PROVE_SECONDS, Refused, Shape, fingerprint, prove, shape_of, whole_refusal
+from .wire import Wire
+
+logger = logging.getLogger("redlock_beat")
+
+#: Seconds one run may take before the loop looks at everything else again.
+SPAN = 0.4
+#: Seconds one commit should take Redis, and the fewest occurrences in one.
+AIM, FEWEST = 0.005, 25
+#: Every so many batches one is timed, which means waiting for it.
+TIMED = 16
+#: Seconds after which a refused shape is tried again.
+REFUSED_FOR = 60.0
+#: Shapes kept.
+SHAPES = 1_000
+
+#: What a definition may hold and still be dealt with here without becoming an Entry first.
+_PLAIN = frozenset(
+    ("v", "uid", "rev", "task", "kind", "s_every", "s_cron", "s_at", "at", "tz", "from", "args", "kwargs", "options",
+     "missed")
+)  # fmt: skip
+_LEFT = -1
+_NOTHING: list[Any] = []
+_VARIANT = {c: "89ab"[int(c, 16) & 3] for c in "0123456789abcdef"}
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Occurrences made ready: by the list they go to, and what is said of them once they are sent."""
+
+    groups: dict[str, Many] = field(default_factory=dict)
+    said: dict[str, list[tuple[str, str, int, str]]] = field(default_factory=dict)
+    keys: dict[str, Any] = field(default_factory=dict)
+    size: int = 0
+
+
+@dataclass
+class Express:
+    """The quick way, for one dispatcher."""
+
+    settings: Settings
+    store: Store
+    lease: Lease
+    renderer: Renderer
+    #: Redis's time now.
+    now: Callable[[], int]
+    #: Told of each occurrence that is sent: name, task, nominal, id.
+    sent: Callable[[str, str, int, str, Term], None]
+    #: Told of each answer that says what is due.
+    looked: Callable[[Due, float, Term], None]
+    #: The text of the heartbeat that a commit carries along.
+    heartbeat: Callable[[Term], str]
+    size: int = 200
+    broker_db: int = 0
+    wire: Callable[[Any], Wire] = Wire
+    _shapes: dict[Any, Shape | tuple[str, float]] = field(default_factory=dict)
+    _print: Any = None
+    _whole: str | None = None
+    _count: int = 0
+    _said: set[str] = field(default_factory=set)
+
+    # --- the belt ---
+
+    @property
+    def fetch(self) -> int:
+        """How many due entries to ask for: two batches."""
+        return 2 * self.size
+
+    def willing(self) -> bool:
+        """Whether messages can be filled in at all, as things stand now."""
+        if not self.renderer.still_direct():
+            return False
+        seen = (fingerprint(self.renderer.app), self.renderer.proof)
+        if seen != self._print:
+            self._print = seen
+            self._shapes.clear()
+            self._whole = whole_refusal(self.renderer.app)
+            if self._whole and self._whole not in self._said:
+                self._said.add(self._whole)
+                logger.info("Each message is rendered by itself, which is slower: %s.", self._whole)
+        return self._whole is None
+
+    def run(self, term: Term, due: Due, aside: Container[str]) -> list[DueItem]:
+        """Send what is due and can be filled in; what is left has to be rendered."""
+        left: list[DueItem] = []
+        until = monotonic() + SPAN
+        ready = self._make(term, due.entries[: self.size], aside, left)
+        ahead = due.entries[self.size :]
+        more = due.backlog > len(due.entries) + len(due.manual)
+        wire = self.wire(self.store.client)
+        try:
+            while ready.size or ahead:
+                found, results, timed = self._turn(wire, term, ready, ahead, more and not left, aside, left)
+                done, ready = ready, timed
+                ahead, more = [], False
+                if found is not None:
+                    ahead = self._fresh(found, ready, left)
+                    more = bool(ahead) and not found.manual and monotonic() < until
+                self._account(done, results, term)
+        finally:
+            wire.close()
+        return left
+
+    def _turn(
+        self, wire: Wire, term: Term, ready: _Batch, ahead: list[DueItem], more: bool, aside: Container[str],
+        left: list[DueItem],
+    ) -> tuple[Due | None, str, _Batch]:  # fmt: skip
+        """Commit one batch and make the next ready meanwhile: what is due after both, what became of the first."""
+        if not ready.size:
+            return None, "", self._make(term, ahead, aside, left)
+        started = monotonic()
+        commands = [self._commit(wire, term, ready)]
+        if more:
+            commands.append(self._look(wire, term, len(ahead)))
+        wire.send(*commands)
+        self._count += 1
+        timed = not ahead or self._count % TIMED == 1
+        if timed:
+            results = wire.read()
+            self._timed(ready.size, monotonic() - started)
+        following = self._make(term, ahead, aside, left)
+        if not timed:
+            results = wire.read()
+        self.lease.trust(term, started)
+        found: Due | None = None
+        if more:
+            found = wire.read()
+            assert found is not None
+            self.looked(found, started, term)
+        return found, results, following
+
+    def _commit(self, wire: Wire, term: Term, batch: _Batch) -> bytes:
+        k = self.store.keys
+        columns: dict[str, list[Any]] = {"q": [], "n": [], "s": [], "t": [], "a": [], "u": [], "i": [], "m": []}
+        messages: list[bytes] = []
+        for key, many in batch.groups.items():
+            columns["q"].append([key, len(many.names)])
+            for letter, values in zip("nstauim", many.columns, strict=True):
+                columns[letter] += values
+            messages += many.messages
+        args = [
+            *term.fence.words, self.settings.ledger_size, self.broker_db, k.db, self.lease.token,
+            self.heartbeat(term), self.lease.owner, json.dumps(columns, ensure_ascii=False), *messages,
+        ]  # fmt: skip
+        keys = [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.beats]
+        return wire.script("commit_many", keys, args, _outcome)
+
+    def _look(self, wire: Wire, term: Term, skip: int) -> bytes:
+        step = steps_due(self.store.keys, term.fence, self.size, self.lease.token, "", skip, True)
+        return wire.script(step.script, step.keys, step.args, due_of)
+
+    def _timed(self, size: int, took: float) -> None:
+        """Redis took so long for so many: how many it shall be from now on."""
+        if size < FEWEST:
+            return
+        aim = max(0.5, min(1.5, AIM / max(took, 1e-6) * size / self.size))
+        self.size = max(FEWEST, min(self.settings.batch_size, round(self.size * aim)))
+
+    def _fresh(self, due: Due, ready: _Batch, left: list[DueItem]) -> list[DueItem]:
+        """What is due and not at hand already."""
+        known = {item.name for item in left}
+        for many in ready.groups.values():
+            known.update(many.names)
+        return [item for item in due.entries if item.name not in known]
+
+    def _account(self, batch: _Batch, results: str, term: Term) -> None:
+        at = 0
+        for key, said in batch.said.items():
+            for one in said:
+                if results[at] == "o":
+                    self.sent(*one, term)
+                elif results[at] == "f":
+                    self._shapes[batch.keys[key]] = ("its queue takes no message", monotonic() + REFUSED_FOR)
+                at += 1
+
+    # --- making messages ready ---
+
+    def _make(self, term: Term, items: list[DueItem], aside: Container[str], left: list[DueItem]) -> _Batch:
+        batch = _Batch()
+        if not items:
+            return batch
+        now = self.now()
+        tags = os.urandom(16 * len(items)).hex()
+        start = b"redlock-beat\n%b\n" % self.settings.prefix.encode("utf-8", "surrogatepass")
+        space = uuid.NAMESPACE_OID.bytes
+        shapes, sha1 = self._shapes, hashlib.sha1
+        for number, item in enumerate(items):
+            try:
+                data, name = item.data, item.name
+                uid, rev, slot, _, count, attempts = item.state.split(" ")  # type: ignore[union-attr]
+                if data["uid"] != uid or data["rev"] != int(rev) or data["v"] != VERSION or attempts != "0":
+                    left.append(item)
+                    continue
+                nominal, task, options = int(slot), data["task"], data.get("options")
+                following, gone = self._following(item, data, nominal, int(count), now)
+                if following == _LEFT or name in aside:
+                    left.append(item)
+                    continue
+                kind = task if options is None else (task, json.dumps(options))
+                shape = shapes.get(kind)
+                if (
+                    shape is None
+                    or (type(shape) is Shape and shape.messages > PROVE_MESSAGES)
+                    or (type(shape) is tuple and shape[1] < monotonic())
+                ):
+                    shape = self._shape(kind, item, now)
+                if type(shape) is not Shape:
+                    left.append(item)
+                    continue
+                digest = sha1(
+                    b"%b%b%b\n%d\n" % (space, start, uid.encode(), nominal), usedforsecurity=False
+                ).hexdigest()
+                id_ = _uuid(digest, "5")
+                tag = _uuid(tags[32 * number : 32 * number + 32], "4")
+                message = shape.fill(data.get("args", _NOTHING), data.get("kwargs") or {}, name, id_, nominal, tag, now)
+            except Exception:  # noqa: BLE001 - rubbish, or arguments that do not fit: the other way says so
+                left.append(item)
+                continue
+            shape.messages += 1
+            many = batch.groups.get(shape.key)
+            if many is None:
+                many = batch.groups[shape.key] = Many()
+                batch.said[shape.key] = []
+                batch.keys[shape.key] = kind
+            many.names.append(name)
+            many.scores.append(item.score)
+            many.states.append(item.state)  # type: ignore[arg-type]
+            if following is None:
+                many.scores_after.append("")
+                many.states_after.append("" if gone else f"{uid} {rev} - {now} {int(count) + 1} 0")
+            else:
+                many.scores_after.append(score(following if gone is None else gone))
+                many.states_after.append(f"{uid} {rev} {following} {now} {int(count) + 1} 0")
+            many.ids.append(id_)
+            many.nominals.append(slot)
+            many.messages.append(message)
+            batch.said[shape.key].append((name, task, nominal, id_))
+            batch.size += 1
+        return batch
+
+    def _following(
+        self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int
+    ) -> tuple[int | None, int | None]:
+        """The slot after this one and when to act on it (None: then); or, after the last, whether the entry goes."""
+        kind = data["kind"]
+        following: int | None
+        if data.keys() <= _PLAIN:
+            if kind == "interval":
+                every, anchor = round(data["s_every"] * MICROS), data["at"]
+                following = anchor + (max(nominal - anchor, 0) // every + 1) * every
+            elif kind == "crontab":
+                following = _after(data["s_cron"], data.get("tz", "UTC"), nominal)
+            elif kind == "once":
+                return None, 1
+            else:
+                return self._planned(item, data, nominal, count, now)
+            if following is None or following <= now:
+                return _LEFT, None
+            return following, None
+        return self._planned(item, data, nominal, count, now)
+
+    def _planned(
+        self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int
+    ) -> tuple[int | None, int | None]:
+        """The same for an entry with policies, as the dispatcher plans it."""
+        if data.get("canvas") is not None or data.get("ref") or data["kind"] == "custom":
+            return _LEFT, None
+        entry = decode(item.name, json.dumps(data))
+        todo = plan(entry, nominal, count, now, self.settings.catchup_limit)
+        if len(todo.sends) != 1 or todo.sends[0] != nominal or todo.missed is not None:
+            return _LEFT, None
+        if todo.pending is None:
+            return None, 1 if isinstance(entry.schedule, Once) and not entry.keep else None
+        return todo.pending, act_at(entry, todo.pending)
+
+    # --- shapes ---
+
+    def _shape(self, kind: Any, item: DueItem, now: int) -> Shape | tuple[str, float]:
+        """The shape for a task and its options, made or proved anew; or why there is none."""
+        found = self._shapes.get(kind)
+        shape: Shape | tuple[str, float]
+        try:
+            entry: Entry = decode(item.name, json.dumps(item.data), State.parse(item.state or ""))
+            if isinstance(found, Shape):
+                prove(self.renderer, found, entry, now)
+                found.prove_at, found.messages = monotonic() + PROVE_SECONDS, 0
+                shape = found
+            else:
+                shape = shape_of(self.renderer, entry, now, monotonic() + PROVE_SECONDS)
+        except (Deposed, *TROUBLE):
+            raise
+        except Refused as exc:
+            shape = (str(exc), monotonic() + REFUSED_FOR)
+            if len(self._said) < SHAPES and f"{item.data['task']} {exc}" not in self._said:
+                self._said.add(f"{item.data['task']} {exc}")
+                logger.info("Messages of %s are rendered one by one, which is slower: %s.", item.data["task"], exc)
+        except Exception as exc:  # noqa: BLE001 - whatever rendering raises, the other way reports it
+            shape = (repr(exc), monotonic() + REFUSED_FOR)
+        if len(self._shapes) >= SHAPES:
+            self._shapes.clear()
+        self._shapes[kind] = shape
+        return shape
+
+
+def _uuid(digits: str, version: str) -> str:
+    """A UUID of hexadecimal digits, as the module uuid would write it."""
+    return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+
+
+@lru_cache(maxsize=16_384)
+def _after(cron: str, zone: str, nominal: int) -> int | None:
+    """The slot of a crontab after another; the same for every entry that has it."""
+    return Crontab.parse(cron).next(nominal, Rules(zone, 0, "after", "auto"))
+
+
+def _outcome(got: Any) -> str:
+    if got[0] != 1:
+        raise Deposed
+    if got[2]:
+        logger.debug("A queue takes no messages: %s", got[2])
+    return str(got[1])

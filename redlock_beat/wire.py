@@ -1,0 +1,91 @@
+"""One connection on which commands are sent ahead and their answers read later.
+
+redis-py packs arguments one by one and waits for each answer; for a burst both cost more than Redis
+itself does. Here a command is packed in one go, and the next is made while Redis works on the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from . import lua
+
+
+def packed(words: Sequence[Any]) -> bytes:
+    r"""A command as Redis reads it.
+
+    >>> packed(["GET", "a"])
+    b'*2\r\n$3\r\nGET\r\n$1\r\na\r\n'
+    """
+    out = [b"*%d\r\n" % len(words)]
+    for word in words:
+        data = word if type(word) is bytes else str(word).encode("utf-8", "surrogateescape")
+        out.append(b"$%d\r\n%b\r\n" % (len(data), data))
+    return b"".join(out)
+
+
+class Wire:
+    """A connection of a client's, taken out of its pool until :meth:`close`.
+
+    An answer that is an error is raised where it is read, and so is a lost connection; either way the
+    connection is dropped, and nobody reads the answer of another.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self._pool = client.connection_pool
+        self._connection: Any = None
+        self._readers: deque[Callable[[Any], Any]] = deque()
+        self._loaded: set[str] = set()
+
+    def _open(self) -> Any:
+        if self._connection is None:
+            try:
+                self._connection = self._pool.get_connection()
+            except TypeError:  # redis-py before 5.3 wants a command's name
+                self._connection = self._pool.get_connection("EVALSHA")
+        return self._connection
+
+    def script(self, name: str, keys: Sequence[str], args: Sequence[Any], read: Callable[[Any], Any]) -> bytes:
+        """A script's call, packed; its answer will be read by *read*. Send it with :meth:`send`."""
+        source = lua.source(name)
+        sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        if sha not in self._loaded:
+            connection = self._open()
+            connection.send_packed_command([packed(["SCRIPT", "LOAD", source])], check_health=False)
+            connection.read_response()
+            self._loaded.add(sha)
+        self._readers.append(read)
+        return packed(["EVALSHA", sha, len(keys), *keys, *args])
+
+    def send(self, *commands: bytes) -> None:
+        """Send commands; their answers wait in order."""
+        self._open().send_packed_command([b"".join(commands)], check_health=False)
+
+    def read(self) -> Any:
+        """The next answer, as its reader reads it."""
+        read = self._readers.popleft()
+        try:
+            return read(self._connection.read_response())
+        except NoScriptError:
+            self._loaded.clear()
+            raise
+
+    @property
+    def waiting(self) -> int:
+        """Answers not yet read."""
+        return len(self._readers)
+
+    def close(self) -> None:
+        """Give the connection back; one that still has answers under way is dropped first."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._readers:
+            self._readers.clear()
+            connection.disconnect()
+        self._pool.release(connection)
