@@ -52,6 +52,20 @@ def valkey() -> Server:
     return _server("valkey")
 
 
+@pytest.fixture(params=["filled", "rendered"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Messages filled in by the quick way, and rendered one by one: a receiver of a signal makes the difference."""
+    from celery.signals import before_task_publish
+
+    def receiver(**kwargs: Any) -> None:
+        """It does nothing."""
+
+    if request.param == "rendered":
+        before_task_publish.connect(receiver)
+    yield request.param
+    before_task_publish.disconnect(receiver)
+
+
 @pytest.fixture
 def own_server() -> Iterator[Callable[..., Server]]:
     """Servers that a test may stop, restart or reconfigure."""

@@ -14,7 +14,7 @@ from redlock_beat.keys import Keys
 from redlock_beat.lease import Lease
 from redlock_beat.status import owner_of
 from redlock_beat.store import Occurrence, Store
-from tests.beats import duplicates, ledger
+from tests.beats import before_commit, duplicates, ledger
 from tests.proxy import Proxy
 from tests.servers import Server, eventually
 
@@ -198,20 +198,18 @@ def test_two_beats_that_both_believe_in_themselves_send_nothing_twice(server, be
     assert a.scheduler._term is None
 
 
-def test_a_term_stolen_between_due_and_commit_commits_nothing(server, beats):
+def test_a_term_stolen_between_due_and_commit_commits_nothing(server, beats, way):
     a = beats(server, {"a": {"task": "tasks.add", "schedule": 0.1}})
     client = server.client()
     a.lead()
-    commit = a.scheduler.store.commit
     thief = candidate(server, "thief", ttl=1)
 
-    def late(*args, **kwargs):
+    def late():
         client.delete(K.lease)
         assert thief.acquire() is not None
         client.delete("celery")
-        return commit(*args, **kwargs)
 
-    a.scheduler.store.commit = late
+    before_commit(a, late)
     a.until(lambda: a.scheduler._term is None)
     assert client.llen("celery") == 0
 

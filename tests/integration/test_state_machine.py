@@ -27,6 +27,7 @@ from redlock_beat import NoSuchEntry, Schedule
 from redlock_beat.connection import TROUBLE
 from redlock_beat.errors import Deposed
 from redlock_beat.keys import Keys
+from redlock_beat.wire import Wire
 from tests.beats import Beat, ledger, make_app, messages
 
 K = Keys("redlock-beat")
@@ -48,25 +49,55 @@ class Faulty:
         self.count = -1
         self.how = ""
         self.meanwhile: Any = None
+        #: What stood there when it lost its term without knowing.
+        self.deposed_at: tuple[Any, ...] | None = None
         store = beat.scheduler.store
-        run = store._run
+        run, outer = store._run, self
+        store._run = lambda name, keys, args: self.step(lambda: run(name, keys, args), lambda: None)  # type: ignore[method-assign]
 
-        def faulty(name: str, keys: Any, args: Any) -> Any:
-            if self.count == 0:
-                self.count = -1
-                if self.how == "dies before":
-                    raise Crash
-                if self.how == "another acts first":
-                    self.meanwhile()
-                    return run(name, keys, args)
-                run(name, keys, args)
-                if self.how == "dies after":
-                    raise Crash
-                raise ConnectionError(f"the reply of {name} is lost")
+        class FaultyWire(Wire):
+            """The quick way's connection, with the same faults."""
+
+            def send(self, *commands: bytes) -> None:
+                def drain() -> None:
+                    for _ in range(self.waiting):
+                        self._connection.read_response()
+
+                outer.step(lambda: super(FaultyWire, self).send(*commands), drain)
+
+        beat.scheduler.dispatcher.express.wire = FaultyWire
+
+    def step(self, act: Any, arrive: Any) -> Any:
+        """One script or more; *arrive* waits until they have run."""
+        if self.count != 0:
             self.count -= 1
-            return run(name, keys, args)
+            return act()
+        self.count = -1
+        if self.how == "dies before":
+            raise Crash
+        if self.how == "another acts first":
+            return self.raced(act)
+        act()
+        arrive()
+        if self.how == "dies after":
+            raise Crash
+        raise ConnectionError("the reply is lost")
 
-        store._run = faulty  # type: ignore[method-assign]
+    def raced(self, act: Any) -> Any:
+        """Somebody acts between two scripts of this beat. If that took its term, it must write nothing any more."""
+        term = self.beat.scheduler._term
+        self.meanwhile()
+        client = self.beat.scheduler.target.client()
+        held = client.get(K.lease)
+        if term is not None and held and held != term.fence.text:
+            self.deposed_at = written(client)
+        client.close()
+        return act()
+
+
+def written(client: Any) -> tuple[Any, ...]:
+    """What a beat writes when it sends."""
+    return client.xlen(K.ledger), client.hgetall(K.state), client.llen("celery")
 
 
 class Beats(RuleBasedStateMachine):
@@ -81,6 +112,7 @@ class Beats(RuleBasedStateMachine):
         self.plain: set[str] = set()  # entries whose every slot can be counted
         self.triggered: set[str] = set()
         self.removed: set[str] = set()
+        self.revisions: dict[str, int] = {}
 
     def new_beat(self) -> tuple[Beat, Faulty]:
         app = make_app(self.server.url(), redlock_beat_ledger_size=1_000_000, redlock_beat_batch_size=3)
@@ -118,6 +150,34 @@ class Beats(RuleBasedStateMachine):
 
         self.step(which, act)
 
+    def leader(self, which: int) -> int:
+        """A beat that believes it leads; *which* stands for election if there is none."""
+        for one in (which, (which + 1) % 3, (which + 2) % 3):
+            if self.beats[one][0].scheduler._term is not None:
+                return one
+        self.client.delete(K.lease)
+        self.stand_for_election(which)
+        return which
+
+    @rule(which=st.integers(0, 2), turns=st.integers(1, 3))
+    def lead(self, which: int, turns: int) -> None:
+        self.take_turns(self.leader(which), turns)
+
+    @rule(which=st.integers(0, 2), count=st.integers(1, 2), edit=st.sampled_from(["none", "update", "resume"]),
+          turns=st.integers(0, 2))  # fmt: skip
+    def a_race(self, which: int, count: int, edit: str, turns: int) -> None:
+        """Something is due, the leader looks, somebody else acts, the leader commits."""
+        which = self.leader(which)
+        self.take_turns(which, 3)
+        due = self.schedule._store.now() + round(EVERY * 1e6)
+        while self.schedule._store.now() <= due:
+            pass
+        self.something_will_go_wrong(which, count, "another acts first", edit, turns)
+        fault = self.beats[which][1]
+        fault.deposed_at = None
+        self.take_turns(which, 1)
+        assert fault.deposed_at in (None, written(self.client)), "it wrote without its term"
+
     @rule(which=st.integers(0, 2), turns=st.integers(1, 3))
     def take_turns(self, which: int, turns: int) -> None:
         def act(scheduler: Any) -> None:
@@ -131,8 +191,8 @@ class Beats(RuleBasedStateMachine):
         self.step(which, act)
 
     @rule(which=st.integers(0, 2), count=st.integers(0, 6), how=st.sampled_from(FAULTS),
-          edit=st.sampled_from(["none", "update", "resume"]))  # fmt: skip
-    def something_will_go_wrong(self, which: int, count: int, how: str, edit: str) -> None:
+          edit=st.sampled_from(["none", "update", "resume"]), turns=st.integers(0, 2))  # fmt: skip
+    def something_will_go_wrong(self, which: int, count: int, how: str, edit: str, turns: int) -> None:
         fault = self.beats[which][1]
         fault.count, fault.how = count, how
 
@@ -147,7 +207,7 @@ class Beats(RuleBasedStateMachine):
                 other = (which + 1) % 3
                 self.beats[other][1].count = -1
                 self.stand_for_election(other)
-                self.take_turns(other, 2)
+                self.take_turns(other, turns)
 
         fault.meanwhile = meanwhile
 
@@ -164,7 +224,7 @@ class Beats(RuleBasedStateMachine):
     @rule(i=st.integers(0, 2), value=st.integers())
     def edit_arguments(self, i: int, value: int) -> None:
         with contextlib.suppress(NoSuchEntry):
-            self.schedule.update(f"e{i}", args=(value,))
+            self.revisions[f"e{i}"] = self.schedule.update(f"e{i}", args=(value,)).revision
 
     @rule(i=st.integers(0, 2))
     def trigger(self, i: int) -> None:
@@ -206,6 +266,12 @@ class Beats(RuleBasedStateMachine):
         sent = [row["id"] for row in ledger(self.client, "sent")]
         assert sorted(sent) == sorted(ids)
 
+    @invariant()
+    def no_edit_is_undone(self) -> None:
+        for name, revision in self.revisions.items():
+            state = self.client.hget(K.state, name)
+            assert state is None or int(state.split(" ")[1]) >= revision, name
+
     def teardown(self) -> None:
         for beat, fault in self.beats:
             fault.count = -1
@@ -241,7 +307,7 @@ class Beats(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize("kind", ["valkey", "redis"])
-def test_several_beats_edits_faults_and_crashes(kind, request):
+def test_several_beats_edits_faults_and_crashes(kind, way):
     from tests.conftest import _server
 
     machine = type("Machine", (Beats,), {"server": _server(kind)})
