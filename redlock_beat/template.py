@@ -63,11 +63,13 @@ class Shape:
         """The message of one occurrence; TypeError when the task does not take these arguments."""
         if self.fits is not None:
             self.fits(*args, **kwargs)
-        body = f"[{_dump(args)}, {_dump(kwargs)}, {self.embed}".encode()
+        body = f"[{_dump(args)}, {_dump(kwargs)}, {self.embed}"
+        if '"__type__"' in body:
+            raise TypeError("dates and the like are shown otherwise than they are written")
         argsize, kwargsize, levels = self.longest
         ident = id_.encode()
         values = (
-            b2a_base64(body, newline=False), ident,
+            b2a_base64(body.encode(), newline=False), ident,
             _dump(shown(args or (), argsize, levels)).encode(), _dump(shown(kwargs, kwargsize, levels)).encode(),
             _dump(name).encode(), repr(nominal / MICROS).encode(),
             b"" if self.expires is None else self._expires(now), tag.encode(),
@@ -156,7 +158,10 @@ def _cut(
         raise Refused("its body is not JSON")
     if (properties.get("delivery_info") or {}).get("exchange") != "":
         raise Refused("it goes to a named exchange, whose bindings may change")
-    body = base64.b64decode(message["body"]).decode()
+    try:
+        body = base64.b64decode(message["body"]).decode()
+    except ValueError:
+        raise Refused("its body is compressed, or no text") from None
     longest = (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, app.conf.task_repr_maxlevels)
     args, kwargs = list(entry.args), dict(entry.kwargs)
     start = f"[{_dump(args)}, {_dump(kwargs)}, "

@@ -101,9 +101,13 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
-def test_nothing_is_sent_twice_and_they_go_on(replicas, fault):
-    three = replicas("--appendonly", "yes", "--appendfsync", "always", PROJECT_ENTRIES=str(ENTRIES))
+#: The quick way meets them all; what is rendered one by one, those that cut a commit.
+WAYS = [(fault, "filled") for fault in FAULTS] + [(fault, "rendered") for fault in (sigkill, sigstop, redis_restarted)]
+
+
+@pytest.mark.parametrize(("fault", "how"), WAYS, ids=lambda one: getattr(one, "__name__", one))
+def test_nothing_is_sent_twice_and_they_go_on(replicas, fault, how):
+    three = replicas("--appendonly", "yes", "--appendfsync", "always", PROJECT_ENTRIES=str(ENTRIES), PROJECT_WAY=how)
     three.goes_on(ENTRIES)
     alive = fault(three)
     three.goes_on(ENTRIES, 3)

@@ -1,0 +1,456 @@
+"""The quick way: what is filled in is what Celery sends, and what cannot be filled in is rendered."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import threading
+import types
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from celery import Task, signals
+from celery.schedules import crontab
+from celery.utils.saferepr import saferepr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kombu import Exchange, Queue
+
+from redlock_beat import Schedule, express
+from redlock_beat.keys import Keys
+from redlock_beat.make import make_entry
+from redlock_beat.render import task_id
+from redlock_beat.store import Many
+from redlock_beat.template import Refused, fingerprint, prove, refusal, shape_of, shown
+from tests.beats import Beat, duplicates, ledger, messages, occurrences
+
+K = Keys("redlock-beat")
+
+
+@pytest.fixture
+def leading(valkey, beats):
+    def lead(**conf):
+        return beats(valkey, **conf).lead()
+
+    return lead
+
+
+def filled(beat: Beat) -> int:
+    """How many messages were filled in so far."""
+    return sum(one.messages for one in beat.scheduler.dispatcher.express._shapes.values() if not isinstance(one, tuple))
+
+
+# --- byte for byte ---------------------------------------------------------------------------------
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=30) | st.sampled_from(["it's", 'say "x"', "a\\b", "ä", "日本", "🎉", "\x00", "%s %b", "x" * 2000]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.lists(PLAIN, max_size=5) | st.dictionaries(st.text(max_size=5), PLAIN, max_size=4))
+def test_arguments_are_shown_as_celery_shows_them(value):
+    for longest in (1024, 40):
+        whole = value or ({} if isinstance(value, dict) else ())
+        assert shown(value or whole, longest, 3) == saferepr(whole, longest, maxlevels=3)
+
+
+ENTRIES = {
+    "nothing": {},
+    "arguments": {"args": (1, 2)},
+    "keywords": {"args": (1,), "kwargs": {"y": None}},
+    "texts": {"args": ("it's", 'ä"日本🎉')},
+    "deep": {"args": ([1, [2, {"a": [3, "b"]}]], {"k": 1.5})},
+    "queue": {"options": {"queue": "other"}},
+    "priority": {"options": {"priority": 7}},
+    "expires": {"expires": 90},
+    "expires half": {"expires": 0.5},
+    "headers": {"options": {"headers": {"tenant": "a%b", "n": 1}}},
+    "limits": {"options": {"time_limit": 5, "soft_time_limit": 4, "ignore_result": True, "shadow": "other name"}},
+    "links": {"options": {"link": [], "group_id": "g", "reply_to": "r"}},
+    "percent": {"args": ("100 %d %%", "%b"), "options": {"headers": {"%b": "%"}}},
+}
+
+
+@pytest.mark.parametrize("what", ENTRIES)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
+def test_what_is_filled_in_is_byte_for_byte_what_celery_sends(leading, what, zone):
+    beat = leading(timezone=zone, task_queues=[Queue("celery"), Queue("other")])
+    app, renderer = beat.app, beat.scheduler.renderer
+    entry = make_entry(app, f"{what} 🎉 %b", "tasks.add", 30, **ENTRIES[what])
+    now = beat.scheduler.store.now()
+    shape = shape_of(renderer, entry, now, 0.0)
+    chance = random.Random(7)
+    for i in range(20):
+        nominal, at = now - chance.randrange(10**12), now + chance.randrange(10**9)
+        one = make_entry(app, f"entry {i} \"'\\", "tasks.add", 30, **ENTRIES[what])
+        id_ = task_id("p", one.uid, nominal)
+        ((_, key, text),) = renderer.render(one, nominal, id_, at).pushes
+        tag = json.loads(text)["properties"]["delivery_tag"]
+        message = shape.fill(list(one.args), dict(one.kwargs), one.name, id_, nominal, tag, at)
+        assert (key, text.encode()) == (shape.key, message)
+
+
+def test_all_that_share_a_shape_are_what_celery_sends(leading):
+    """Entries of one task, each with arguments of its own, out of one shape."""
+    beat = leading()
+    app, renderer = beat.app, beat.scheduler.renderer
+    now = beat.scheduler.store.now()
+    shape = shape_of(renderer, make_entry(app, "a", "tasks.add", 30, (1, 2)), now, 0.0)
+    for args, kwargs in (
+        ((), {}), ((1,), {}), (("x" * 3000,), {}), ((None, True), {}), ((1.5,), {"y": "é"}), (([], {}), {}),
+        (([[[[1]]]],), {}), ((), {"x": {"a": {"b": {"c": {"d": 1}}}}}), (("\n\t\x00",), {}), ((10**30, -0.0), {}),
+    ):  # fmt: skip
+        entry = make_entry(app, "b", "tasks.add", 30, args, kwargs)
+        id_ = str(uuid.uuid4())
+        ((_, _, text),) = renderer.render(entry, now, id_, now).pushes
+        tag = json.loads(text)["properties"]["delivery_tag"]
+        assert shape.fill(list(entry.args), dict(entry.kwargs), "b", id_, now, tag, now) == text.encode()
+
+
+def test_what_arrives_by_the_quick_way_is_what_arrives_by_the_other(valkey, beats, way):
+    """The same entries sent both ways differ in times and tags alone."""
+    schedule = Schedule.from_url(valkey.url())
+    schedule.add("a", "tasks.add", crontab(), args=(1, "x"), kwargs={}, options={"priority": 3}, run_now=True)
+    schedule.add("b", "unknown.task", 3600, kwargs={"k": [1]}, expires=60, run_now=True)
+    beat = beats(valkey).lead()
+    client = valkey.client()
+    beat.until(lambda: len(messages(client, "celery")) + len(messages(client, "celery\x06\x163")) >= 2)
+    assert (filled(beat) > 0) == (way == "filled")
+    found = {one["headers"]["task"]: one for one in (*messages(client), *messages(client, "celery\x06\x163"))}
+    for task, entry in (("tasks.add", "a"), ("unknown.task", "b")):
+        one = found[task]
+        nominal = round(one["headers"]["redlock_beat_due"] * 1e6)
+        assert one["headers"]["id"] == task_id("redlock-beat", schedule[entry].uid, nominal)
+        assert one["headers"]["id"] == one["headers"]["root_id"] == one["properties"]["correlation_id"]
+        assert uuid.UUID(one["properties"]["delivery_tag"]).version == 4
+        row = next(row for row in ledger(client, "sent") if row["entry"] == entry)
+        assert list(row) == ["at", "is", "entry", "nominal", "epoch", "by", "id"]
+        assert (row["id"], row["nominal"]) == (one["headers"]["id"], str(nominal))
+        assert schedule[entry].total_run_count == 1
+    assert json.loads(base64.b64decode(found["tasks.add"]["body"]))[:2] == [[1, "x"], {}]
+    assert datetime.fromisoformat(found["unknown.task"]["headers"]["expires"]) > datetime.now(UTC)
+
+
+# --- what refuses a shape --------------------------------------------------------------------------
+
+
+def test_protocol_1_hides_the_id_in_its_body_and_is_rendered(leading):
+    beat = leading(task_protocol=1)
+    assert refusal(beat.app, make_entry(beat.app, "a", "tasks.add", 30)) == "task_protocol is not 2"
+
+
+@pytest.mark.parametrize("signal", ["before_task_publish", "after_task_publish", "task_sent"])
+def test_a_receiver_of_a_publish_signal_is_called_for_each_message(valkey, beats, signal):
+    seen = []
+
+    def receiver(**kwargs):
+        seen.append(1)
+
+    beat = beats(valkey).lead()
+    schedule = Schedule.from_url(valkey.url())
+    schedule.add("a", "tasks.add", 0.1)
+    client = valkey.client()
+    beat.until(lambda: client.llen("celery") >= 2)
+    assert filled(beat) >= 2
+    getattr(signals, signal).connect(receiver)  # while it runs
+    try:
+        sent = client.llen("celery")
+        beat.until(lambda: client.llen("celery") >= sent + 3)
+        assert len(seen) >= 3
+        assert duplicates(client) == 0
+    finally:
+        getattr(signals, signal).disconnect(receiver)
+
+
+def test_settings_that_refuse_everything(leading):
+    beat = leading()
+    app = beat.app
+    entry = make_entry(app, "a", "tasks.add", 30)
+    assert refusal(app, entry) is None
+    for name, value in (
+        ("task_always_eager", True), ("task_send_sent_event", True),
+        ("task_routes", [lambda *args, **kwargs: None]), ("task_routes", {"tasks.*": lambda *args: None}),
+    ):  # fmt: skip
+        before = fingerprint(app)
+        app.conf[name] = value
+        assert fingerprint(app) != before
+        assert refusal(app, entry), name
+        app.conf[name] = None if name == "task_routes" else False
+    assert refusal(app, entry) is None
+    app.conf.task_routes = {"tasks.*": {"queue": "routed"}}
+    assert refusal(app, entry) is None
+
+
+def test_instrumented_code_is_not_frozen_into_a_template(leading, monkeypatch):
+    """An instrumented apply_async would write one trace id for ever."""
+    beat = leading()
+    app = beat.app
+    entry = make_entry(app, "a", "tasks.add", 30)
+    original = Task.apply_async
+
+    def traced(self, *args, **kwargs):
+        headers = {**(kwargs.get("headers") or {}), "traceparent": str(uuid.uuid4())}
+        return original(self, *args, **{**kwargs, "headers": headers})
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Task, "apply_async", traced)
+        assert "apply_async" in refusal(app, entry)
+    with monkeypatch.context() as patch:
+        patch.setattr(app.tasks["tasks.add"], "apply_async", types.MethodType(traced, app.tasks["tasks.add"]))
+        assert "apply_async" in refusal(app, entry)
+    with monkeypatch.context() as patch:
+        patch.setattr(app, "send_task", lambda *args, **kwargs: None)
+        assert "send_task" in refusal(app, entry)
+    with monkeypatch.context() as patch:
+        patch.setattr(app.amqp, "create_task_message", lambda *args, **kwargs: None, raising=False)
+        with pytest.raises(Exception):  # noqa: B017 - whatever that breaks
+            shape_of(beat.scheduler.renderer, entry, 1, 0.0)
+    assert refusal(app, entry) is None
+
+
+def test_entries_that_refuse_themselves(leading):
+    beat = leading()
+    app = beat.app
+
+    class Own(Task):
+        name = "tasks.own"
+
+        def apply_async(self, *args, **kwargs):
+            return super().apply_async(*args, **kwargs)
+
+    class Shadowed(Task):
+        name = "tasks.shadowed"
+
+        def shadow_name(self, args, kwargs, options):
+            return f"add {args}"
+
+    app.register_task(Own())
+    app.register_task(Shadowed())
+    for name, given_ in {
+        "countdown": {"options": {"countdown": 5}},
+        "eta": {"options": {"eta": datetime(2090, 1, 1, tzinfo=UTC)}},
+        "stamps": {"options": {"stamped_headers": ["a"], "a": 1}},
+    }.items():
+        assert refusal(app, make_entry(app, name, "tasks.add", 30, **given_)), name
+    assert refusal(app, make_entry(app, "a", "tasks.own", 30))
+    assert refusal(app, make_entry(app, "a", "tasks.shadowed", 30))
+    chain = app.signature("tasks.add", (1,)) | app.signature("tasks.add", (2,))
+    assert refusal(app, make_entry(app, "a", chain, 30)) == "it is a canvas"
+
+
+@pytest.mark.parametrize(
+    ("conf", "why"),
+    [
+        ({"task_serializer": "pickle", "accept_content": ["pickle"]}, "body"),
+        ({"task_compression": "gzip"}, "body"),
+        ({"task_queues": [Queue("celery", Exchange("topics", type="topic"), "a.#")],
+          "task_default_exchange": "topics", "task_default_exchange_type": "topic"}, "exchange|message"),
+    ],
+)  # fmt: skip
+def test_messages_that_cannot_be_cut_are_rendered(leading, valkey, conf, why):
+    beat = leading(**conf)
+    entry = make_entry(beat.app, "a", "tasks.add", 30)
+    with pytest.raises(Refused, match=why):
+        shape_of(beat.scheduler.renderer, entry, beat.scheduler.store.now(), 0.0)
+    Schedule.from_url(valkey.url()).add("a", "tasks.add", 3600, run_now=True)
+    beat.until(lambda: ledger(valkey.client(), "sent") or ledger(valkey.client(), "published nothing"))
+    assert filled(beat) == 0
+
+
+def test_a_shape_that_no_longer_holds_is_found_out(leading, valkey, monkeypatch):
+    """It is rendered again and compared from time to time."""
+    monkeypatch.setattr(express, "PROVE_MESSAGES", 3)
+    beat = leading()
+    schedule = Schedule.from_url(valkey.url())
+    schedule.add("a", "tasks.add", 0.1, args=(123456, 7890))
+    client = valkey.client()
+    beat.until(lambda: filled(beat) >= 2)
+    entry = schedule["a"]
+    stale = shape_of(beat.scheduler.renderer, entry, 10**15, 0.0)
+    beat.app.amqp.argsrepr_maxsize = 5  # nothing tells of that
+    beat.until(lambda: messages(client)[-1]["headers"]["argsrepr"] == saferepr([123456, 7890], 5))
+    assert duplicates(client) == 0
+    with pytest.raises(Refused, match="differ"):
+        prove(beat.scheduler.renderer, stale, entry, 10**15)
+
+
+# --- the way itself --------------------------------------------------------------------------------
+
+
+def overdue(valkey, count, **more):
+    schedule = Schedule.from_url(valkey.url())
+    with schedule.batch() as batch:
+        for i in range(count):
+            batch.add(f"e{i}", "tasks.add", 3600, args=(i,), run_now=True, **more)
+    return schedule
+
+
+@pytest.mark.parametrize("batch", [1, 7, 100, 2000])
+def test_a_burst_is_sent_once_each_whatever_the_batch(server, beats, batch):
+    schedule = overdue(server, 1500)
+    beat = beats(server, redlock_beat_batch_size=batch).lead()
+    client = server.client()
+    beat.until(lambda: client.llen("celery") >= 1500)
+    beat.tick(2)
+    assert client.llen("celery") == len(occurrences(client)) == 1500
+    assert {json.loads(base64.b64decode(one["body"]))[0][0] for one in messages(client)} == set(range(1500))
+    assert {entry.total_run_count for entry in schedule} == {1}
+    rows = ledger(client, "sent")
+    assert sorted(row["id"] for row in rows) == sorted(one["headers"]["id"] for one in messages(client))
+    assert beat.scheduler.dispatcher.sent_total == 1500
+
+
+def test_a_mixed_burst(valkey, beats):
+    """Quick ones, those with policies, one shots, several due, unreadable and unfitting ones, all due at once."""
+    schedule = overdue(valkey, 100)
+    client = valkey.client()
+    at = datetime.now(UTC)
+    with schedule.batch() as batch:
+        for i in range(20):
+            batch.add(f"jitter{i}", "tasks.add", 3600, jitter=5, run_now=True)
+            batch.add(f"cron{i}", "tasks.add", crontab(), run_now=True, timezone="Europe/Berlin")
+            batch.add(f"twice{i}", "tasks.add", 3600, max_runs=1, keep=True, run_now=True)
+            batch.add(f"shot{i}", "tasks.add", at + timedelta(seconds=0.3), args=(i,))
+            batch.add(f"kept{i}", "tasks.add", at + timedelta(seconds=0.3), keep=True)
+            batch.add(f"late{i}", "tasks.add", 60, missed="once", starts=datetime(2026, 1, 1, tzinfo=UTC))
+            batch.add(f"date{i}", "tasks.add", 3600, args=(datetime(2026, 1, 1, tzinfo=UTC),), run_now=True)
+        batch.add("unfit", "tasks.add", 3600, args=(1, 2, 3, 4), run_now=True)
+        batch.add("rubbish", "tasks.add", 3600, run_now=True)
+    for i in range(20):
+        uid, rev, nominal, *rest = client.hget(K.state, f"late{i}").split(" ")
+        client.hset(K.state, f"late{i}", " ".join([uid, rev, str(int(nominal) - 600_000_000), *rest]))
+        client.zadd(K.due, {f"late{i}": int(nominal) / 1e6 - 600})
+    client.hset(K.entries, "rubbish", '{"v": 9}')
+    beat = beats(valkey).lead()
+    beat.until(lambda: client.llen("celery") >= 240)
+    beat.until(lambda: client.hlen(K.quarantine) == 2)
+    beat.tick(2)
+    sent = {one["headers"]["redlock_beat_entry"] for one in messages(client)}
+    assert client.llen("celery") == len(sent) == 240
+    assert duplicates(client) == 0
+    assert filled(beat) >= 180
+    assert len(ledger(client, "missed")) == 20
+    dates = [one for one in messages(client) if one["headers"]["redlock_beat_entry"].startswith("date")]
+    assert all(one["headers"]["argsrepr"].startswith("[datetime.datetime(2026") for one in dates)
+    assert set(client.hkeys(K.quarantine)) == {"unfit", "rubbish"}
+    assert not any(f"shot{i}" in schedule for i in range(20))
+    assert all(schedule[f"kept{i}"].next_due is None and schedule[f"twice{i}"].next_due is None for i in range(20))
+    assert beat.scheduler.dispatcher.sent_total == 240
+
+
+def test_one_definition_that_is_no_json_slows_one_look_and_stops_nothing(valkey, beats):
+    overdue(valkey, 100)
+    client = valkey.client()
+    client.hset(K.entries, "e7", '{"half')
+    beat = beats(valkey).lead()
+    beat.until(lambda: client.llen("celery") >= 99 and client.hexists(K.quarantine, "e7"))
+    assert client.llen("celery") == len(occurrences(client)) == 99
+
+
+def test_several_queues_in_one_batch_and_one_that_takes_nothing(valkey, beats):
+    client = valkey.client()
+    client.set("bad", "no list")
+    schedule = Schedule.from_url(valkey.url())
+    with schedule.batch() as batch:
+        for i in range(60):
+            queue = ("one", "two", "bad")[i % 3]
+            batch.add(f"e{i}", "tasks.add", 3600, args=(i,), options={"queue": queue}, run_now=True)
+    beat = beats(valkey, task_queues=[Queue(name) for name in ("one", "two", "bad")]).lead()
+    beat.until(lambda: client.llen("one") == client.llen("two") == 20 and len(ledger(client, "failed")) >= 20)
+    assert client.get("bad") == "no list"
+    client.delete("bad")
+    beat.until(lambda: client.llen("bad") == 20)
+    assert duplicates(client, "one") + duplicates(client, "two") + duplicates(client, "bad") == 0
+    assert {entry.total_run_count for entry in schedule} == {1}
+
+
+def test_another_database_of_the_same_server(valkey, beats):
+    schedule = overdue(valkey, 50)
+    beat = beats(valkey.url(3), redlock_beat_url=valkey.url()).lead()
+    client = valkey.client(3)
+    beat.until(lambda: client.llen("celery") == 50)
+    assert filled(beat) == 50
+    assert valkey.client().llen("celery") == 0
+    assert {entry.total_run_count for entry in schedule} == {1}
+
+
+def test_edits_while_a_burst_runs_are_in_force_and_nothing_is_sent_twice(valkey, beats):
+    schedule = Schedule.from_url(valkey.url())
+    with schedule.batch() as batch:
+        for i in range(300):
+            batch.add(f"e{i}", "tasks.add", 0.2, args=(0,))
+    beat = beats(valkey, redlock_beat_ledger_size=1_000_000).lead().start()
+    client = valkey.client()
+    chance = random.Random(3)
+    removed = set()
+    for turn in range(60):
+        name = f"e{chance.randrange(300)}"
+        if name not in removed:
+            if turn % 5 == 0:
+                schedule.remove(name)
+                removed.add(name)
+            else:
+                schedule.update(name, args=(turn,))
+    before = client.llen("celery")
+    done = threading.Event()
+    threading.Timer(1.0, done.set).start()
+    done.wait()
+    beat.close()
+    assert client.llen("celery") > before
+    assert duplicates(client) == 0
+    assert len(ledger(client, "sent")) == client.llen("celery")
+    last = {}
+    for one in messages(client):
+        last[one["headers"]["redlock_beat_entry"]] = one
+    for entry in schedule:
+        body = json.loads(base64.b64decode(last[entry.name]["body"]))
+        assert tuple(body[0]) == entry.args, entry.name
+    assert not removed & {entry.name for entry in schedule}
+
+
+def test_a_full_redis_sends_nothing_and_loses_nothing(own_server, beats):
+    server = own_server("valkey")
+    beat = beats(server).lead()
+    schedule = overdue(server, 30)
+    client = server.client()
+    client.config_set("maxmemory", "1")
+    beat.tick(2)
+    assert client.llen("celery") == 0
+    client.config_set("maxmemory", "0")
+    beat.until(lambda: client.llen("celery") == 30)
+    assert duplicates(client) == 0
+    assert {entry.total_run_count for entry in schedule} == {1}
+
+
+def test_scripts_flushed_in_the_middle_of_a_burst(valkey, beats):
+    overdue(valkey, 500)
+    beat = beats(valkey, redlock_beat_batch_size=20).lead()
+    client = valkey.client()
+    from tests.beats import before_commit
+
+    times = iter(range(1000))
+    before_commit(beat, lambda: client.script_flush() if next(times) % 5 == 0 else None)
+    beat.until(lambda: client.llen("celery") >= 500)
+    assert client.llen("celery") == len(occurrences(client)) == 500
+
+
+def test_the_batch_follows_the_time_redis_takes():
+    class Settings:
+        batch_size = 500
+
+    one = express.Express(Settings, None, None, None, None, None, None, None, size=200)
+    for _ in range(20):
+        one._timed(one.size, 0.001)
+    assert one.size == 500
+    one._timed(one.size, 0.02)
+    assert one.size == 250
+    for _ in range(20):
+        one._timed(one.size, 1.0)
+    assert one.size == express.FEWEST
+    assert len(Many().columns) == 7
