@@ -18,6 +18,7 @@ schedules       the next slot: a pure function, per kind of schedule
 entry           Entry and its policies, as values
 policies        which slots are sent, missed or skipped: a pure function
 codec           Entry <-> JSON
+cache           decoded entries, as many as a setting allows
 documents       an entry as a document that people read and edit, and back
 make            what users write -> Entry; the one place that checks it
 connection      a URL -> a client; the subscription; retries

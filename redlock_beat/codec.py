@@ -100,6 +100,14 @@ def decode(name: str, text: str, state: State | None = None) -> Entry:
     """The entry of a definition, or InvalidSchedule with the reason."""
     try:
         data = kombu_loads(text)
+    except Exception as exc:  # noqa: BLE001 - stored text may be anything; the reason goes to quarantine
+        raise InvalidSchedule(f"the definition of {name!r} cannot be read: {exc!r}") from None
+    return decoded(name, data, state)
+
+
+def decoded(name: str, data: Any, state: State | None = None) -> Entry:
+    """The same from a definition whose JSON has been read already (and that holds no dates and the like)."""
+    try:
         if not isinstance(data, dict):
             raise InvalidSchedule("it is not a JSON object")
         version = data.get("v")

@@ -13,11 +13,11 @@ import os
 import socket
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 from typing import Any
 
 from . import __version__, hooks
+from .cache import Cache
 from .clock import MICROS, monotonic, score, wall_micros
 from .codec import compact, decode
 from .config import Settings
@@ -70,30 +70,6 @@ class _Batched:
     items: list[tuple[str, str]]
     missed: Missed | None = None
     how: str | None = None
-
-
-class Cache:
-    """Decoded entries by name, checked against uid and revision; the least used go first."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._entries: OrderedDict[str, Entry] = OrderedDict()
-
-    def get(self, name: str, state: State) -> Entry | None:
-        """The entry, if it is the one *state* is about."""
-        entry = self._entries.get(name)
-        if entry is None or entry.uid != state.uid or entry.revision != state.revision:
-            return None
-        self._entries.move_to_end(name)
-        return entry
-
-    def put(self, entry: Entry) -> None:
-        """Keep an entry, if there is room for any."""
-        if self.size:
-            self._entries[entry.name] = entry
-            self._entries.move_to_end(entry.name)
-            if len(self._entries) > self.size:
-                self._entries.popitem(last=False)
 
 
 class SlowWatch:
@@ -182,8 +158,8 @@ class Dispatcher:
         self._beaten_at = float("-inf")
         self._pulse_text, self._pulse_at = "", float("-inf")
         self.express = Express(
-            settings, store, lease, renderer, self.now, self._expressed, self._looked, self._pulse,
-            size=min(200, settings.batch_size),
+            settings, store, lease, renderer, self.now, self._expressed, self._looked, self._pulse, self._render,
+            self.cache, size=min(200, settings.batch_size),
         )  # fmt: skip
 
     # --- a new term ---
@@ -192,6 +168,7 @@ class Dispatcher:
         """A new term: know the slow entries, give those in quarantine another chance, take over the outbox."""
         self._batch.clear()
         self._beaten_at = self._pulse_at = float("-inf")
+        self.express.failed.clear()
         self._slow = self.store.slow()
         self.publisher.lead(term)
         self._take_over_outbox(term)
@@ -252,6 +229,7 @@ class Dispatcher:
                 entries = self.express.run(term, due, aside)
             self._entries(term, entries, room)
             self._flush(term)
+            self.express.failed.difference_update(item.name for item in entries)
             self.watch.rest()
         busy = bool(due.entries or due.manual)
         return Turn(due.now, due.next_at, self._sent, busy=busy, blocked=False)
@@ -507,6 +485,11 @@ class Dispatcher:
     # --- rendering ---
 
     def _render(self, term: Term, entry: Entry, nominal: int, id_: str) -> Rendered:
+        kept = self.express.kept.pop((entry.name, nominal), None)
+        if isinstance(kept, Exception):
+            raise kept
+        if kept is not None:
+            return kept
         overruns = self._slow.get(entry.name, 0)
         if overruns:
             return self._render_alone(term, entry, nominal, id_, overruns)

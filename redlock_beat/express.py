@@ -2,8 +2,9 @@
 
 For an entry whose messages have a :class:`~redlock_beat.template.Shape` and of which one slot is due,
 everything comes out of what ``due`` brought along: nothing is kept an entry, so a hundred thousand
-entries are as quick as a thousand. All else (several slots due, attempts, canvases, receivers, ...) is
-left to the dispatcher, which renders it.
+entries are as quick as a thousand. Where there is no shape (a receiver of a publish signal, say) the
+message is rendered, and takes the same way from there. All else (several slots due, failed attempts,
+several messages, ...) is left to the dispatcher.
 
 A burst runs like a belt. Two batches are at hand; while Redis commits the first and looks for more,
 the second is made ready, and so on until nothing is due::
@@ -26,15 +27,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from .cache import Cache
 from .clock import MICROS, monotonic, score
-from .codec import VERSION, decode
+from .codec import VERSION, decode, decoded
 from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
 from .errors import Deposed
 from .lease import Lease, Term
 from .policies import act_at, plan
-from .render import Renderer
+from .render import Rendered, Renderer
 from .schedules import Crontab, Once, Rules
 from .state import State
 from .store import Due, DueItem, Many, Store, due_of, steps_due
@@ -51,6 +53,8 @@ AIM, FEWEST = 0.005, 25
 TIMED = 16
 #: Seconds after which a refused shape is tried again.
 REFUSED_FOR = 60.0
+#: Seconds after which nothing more is rendered into a batch: what is ready should not wait for it.
+RENDER_SPAN = 0.1
 #: Shapes kept.
 SHAPES = 1_000
 
@@ -70,7 +74,6 @@ class _Batch:
 
     groups: dict[str, Many] = field(default_factory=dict)
     said: dict[str, list[tuple[str, str, int, str]]] = field(default_factory=dict)
-    keys: dict[str, Any] = field(default_factory=dict)
     size: int = 0
 
 
@@ -90,14 +93,22 @@ class Express:
     looked: Callable[[Due, float, Term], None]
     #: The text of the heartbeat that a commit carries along.
     heartbeat: Callable[[Term], str]
+    #: Renders one occurrence, renewing the term and watching the time.
+    render: Callable[[Term, Entry, int, str], Rendered]
+    cache: Cache
     size: int = 200
     broker_db: int = 0
     wire: Callable[[Any], Wire] = Wire
+    #: Entries whose queue took nothing: the dispatcher deals with each, until it has.
+    failed: set[str] = field(default_factory=set)
+    #: What was rendered here and has to go the other way: (name, slot) -> messages, or what rendering raised.
+    kept: dict[tuple[str, int], Rendered | Exception] = field(default_factory=dict)
     _shapes: dict[Any, Shape | tuple[str, float]] = field(default_factory=dict)
     _print: Any = None
     _whole: str | None = None
     _count: int = 0
     _said: set[str] = field(default_factory=set)
+    _typed: bool = False
 
     # --- the belt ---
 
@@ -107,7 +118,7 @@ class Express:
         return 2 * self.size
 
     def willing(self) -> bool:
-        """Whether messages can be filled in at all, as things stand now."""
+        """Whether the broker is this Redis at this moment; looks, too, whether messages can be filled in."""
         if not self.renderer.still_direct():
             return False
         seen = (fingerprint(self.renderer.app), self.renderer.proof)
@@ -118,12 +129,14 @@ class Express:
             if self._whole and self._whole not in self._said:
                 self._said.add(self._whole)
                 logger.info("Each message is rendered by itself, which is slower: %s.", self._whole)
-        return self._whole is None
+        return True
 
     def run(self, term: Term, due: Due, aside: Container[str]) -> list[DueItem]:
         """Send what is due and can be filled in; what is left has to be rendered."""
         left: list[DueItem] = []
         until = monotonic() + SPAN
+        self._typed = due.typed
+        self.kept.clear()
         ready = self._make(term, due.entries[: self.size], aside, left)
         ahead = due.entries[self.size :]
         more = due.backlog > len(due.entries) + len(due.manual)
@@ -135,6 +148,7 @@ class Express:
                 ahead, more = [], False
                 if found is not None:
                     ahead = self._fresh(found, ready, left)
+                    self._typed = self._typed or found.typed
                     more = bool(ahead) and not found.manual and monotonic() < until
                 self._account(done, results, term)
         finally:
@@ -172,7 +186,7 @@ class Express:
     def _commit(self, wire: Wire, term: Term, batch: _Batch) -> bytes:
         k = self.store.keys
         columns: dict[str, list[Any]] = {"q": [], "n": [], "s": [], "t": [], "a": [], "u": [], "i": [], "m": []}
-        messages: list[bytes] = []
+        messages: list[bytes | str] = []
         for key, many in batch.groups.items():
             columns["q"].append([key, len(many.names)])
             for letter, values in zip("nstauim", many.columns, strict=True):
@@ -205,12 +219,12 @@ class Express:
 
     def _account(self, batch: _Batch, results: str, term: Term) -> None:
         at = 0
-        for key, said in batch.said.items():
+        for said in batch.said.values():
             for one in said:
                 if results[at] == "o":
                     self.sent(*one, term)
                 elif results[at] == "f":
-                    self._shapes[batch.keys[key]] = ("its queue takes no message", monotonic() + REFUSED_FOR)
+                    self.failed.add(one[0])
                 at += 1
 
     # --- making messages ready ---
@@ -219,7 +233,7 @@ class Express:
         batch = _Batch()
         if not items:
             return batch
-        now = self.now()
+        now, moment = self.now(), monotonic()
         tags = os.urandom(16 * len(items)).hex()
         start = b"redlock-beat\n%b\n" % self.settings.prefix.encode("utf-8", "surrogatepass")
         space = uuid.NAMESPACE_OID.bytes
@@ -233,35 +247,45 @@ class Express:
                     continue
                 nominal, task, options = int(slot), data["task"], data.get("options")
                 following, gone = self._following(item, data, nominal, int(count), now)
-                if following == _LEFT or name in aside:
-                    left.append(item)
-                    continue
-                kind = task if options is None else (task, json.dumps(options))
-                shape = shapes.get(kind)
-                if (
-                    shape is None
-                    or (type(shape) is Shape and shape.messages > PROVE_MESSAGES)
-                    or (type(shape) is tuple and shape[1] < monotonic())
-                ):
-                    shape = self._shape(kind, item, now)
-                if type(shape) is not Shape:
+                if following == _LEFT or name in aside or name in self.failed:
                     left.append(item)
                     continue
                 digest = sha1(
                     b"%b%b%b\n%d\n" % (space, start, uid.encode(), nominal), usedforsecurity=False
                 ).hexdigest()
                 id_ = _uuid(digest, "5")
-                tag = _uuid(tags[32 * number : 32 * number + 32], "4")
-                message = shape.fill(data.get("args", _NOTHING), data.get("kwargs") or {}, name, id_, nominal, tag, now)
+                shape: Any = None
+                if not self._whole:
+                    kind = task if options is None else (task, json.dumps(options))
+                    shape = shapes.get(kind)
+                    if shape is None or (
+                        shape.prove_at < moment or shape.messages > PROVE_MESSAGES
+                        if type(shape) is Shape else shape[1] < moment
+                    ):  # fmt: skip
+                        shape = self._shape(kind, item, now)
+                if type(shape) is Shape:
+                    tag = _uuid(tags[32 * number : 32 * number + 32], "4")
+                    args, kwargs = data.get("args", _NOTHING), data.get("kwargs") or {}
+                    message: Any = shape.fill(args, kwargs, name, id_, nominal, tag, now)
+                    shape.messages += 1
+                    key = shape.key
+                else:
+                    if monotonic() - moment > RENDER_SPAN:
+                        left.append(item)
+                        continue
+                    key, message = self._render(term, item, nominal, id_)
+                    if not message:
+                        left.append(item)
+                        continue
+            except (Deposed, *TROUBLE):
+                raise
             except Exception:  # noqa: BLE001 - rubbish, or arguments that do not fit: the other way says so
                 left.append(item)
                 continue
-            shape.messages += 1
-            many = batch.groups.get(shape.key)
+            many = batch.groups.get(key)
             if many is None:
-                many = batch.groups[shape.key] = Many()
-                batch.said[shape.key] = []
-                batch.keys[shape.key] = kind
+                many = batch.groups[key] = Many()
+                batch.said[key] = []
             many.names.append(name)
             many.scores.append(item.score)
             many.states.append(item.state)  # type: ignore[arg-type]
@@ -274,9 +298,31 @@ class Express:
             many.ids.append(id_)
             many.nominals.append(slot)
             many.messages.append(message)
-            batch.said[shape.key].append((name, task, nominal, id_))
+            batch.said[key].append((name, task, nominal, id_))
             batch.size += 1
         return batch
+
+    def _render(self, term: Term, item: DueItem, nominal: int, id_: str) -> tuple[str, Any]:
+        """A message that has no shape, and its list; no message when it is not one message for one list."""
+        state = State.parse(item.state or "")
+        entry = self.cache.get(item.name, state)
+        if entry is None:
+            data = item.data
+            entry = decode(item.name, json.dumps(data), state) if self._typed else decoded(item.name, data, state)
+            self.cache.put(entry)
+        if entry.reference or entry.canvas is not None:
+            return "", None  # several messages, or of a form of their own
+        try:
+            rendered = self.render(term, entry, nominal, id_)
+        except (Deposed, *TROUBLE):
+            raise
+        except Exception as exc:  # noqa: BLE001 - user code may raise anything; the dispatcher deals with it
+            self.kept[item.name, nominal] = exc
+            return "", None
+        if rendered.direct and len(rendered.pushes) == 1 and rendered.pushes[0][0] == "LPUSH":
+            return rendered.pushes[0][1], rendered.pushes[0][2]
+        self.kept[item.name, nominal] = rendered
+        return "", None
 
     def _following(
         self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int

@@ -63,6 +63,8 @@ class Due:
     total: int
     backlog: int
     quarantined: int
+    #: Whether a definition may hold dates and the like, which kombu writes as ``__type__``.
+    typed: bool = False
 
 
 @dataclass(slots=True)
@@ -389,6 +391,7 @@ def due_of(got: Any) -> Due:
         int(total),
         int(backlog),
         int(quarantined),
+        '"__type__"' in texts,
     )
 
 
@@ -415,7 +418,7 @@ class Many:
     states_after: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     nominals: list[str] = field(default_factory=list)
-    messages: list[bytes] = field(default_factory=list)
+    messages: list[bytes | str] = field(default_factory=list)
 
     @property
     def columns(self) -> tuple[list[str], ...]:
