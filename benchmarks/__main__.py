@@ -3,27 +3,44 @@
 python -m benchmarks                # all of them
 python -m benchmarks failover       # one
 python -m benchmarks --quick        # each once, short: that they work, not how fast
+
+Nothing is installed: peers that are missing are named. `pip install 'redlock-beat[bench]'` brings them.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
+import os
 import platform
 from datetime import UTC, datetime
+from pathlib import Path
 
-NAMES = ("next_due", "rate", "edits", "size", "failover")
+from .plot import plot
+
+NAMES = ("next_due", "rate", "lateness", "idle", "edits", "size", "failover")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", choices=[[], *NAMES], help="which; all when none is named")
     parser.add_argument("--quick", action="store_true", help="each once, short")
+    parser.add_argument("--out", type=Path, help="a folder for the figures (JSON) and a plot of them (PNG, SVG)")
     given = parser.parse_args()
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, Python {platform.python_version()}")
+    about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": os.cpu_count(),
+             "python": platform.python_version()}  # fmt: skip
+    print(", ".join(f"{key} {value}" for key, value in about.items()))
+    found = {"about": about}
     for name in given.names or NAMES:
         print(f"\n== {name}", flush=True)
-        importlib.import_module(f"benchmarks.{name}").main(quick=given.quick)
+        found[name] = importlib.import_module(f"benchmarks.{name}").main(quick=given.quick)
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
+        (given.out / "figures.json").write_text(json.dumps(found, indent=1) + "\n")
+        plot(found, given.out)
 
 
 if __name__ == "__main__":

@@ -1,69 +1,96 @@
-"""How fast a leader sends when everything is due, against pipelined LPUSH of the same bytes."""
+"""How fast a leader sends when everything is due: ours and the others, on one server, in one run."""
 
 from __future__ import annotations
 
+import statistics
 import time
+from typing import Any
 
-from redlock_beat import Schedule
-from redlock_beat.keys import Keys
-from tests.beats import Beat, make_app
 from tests.servers import KINDS, Server, binary
 
-K = Keys("redlock-beat")
+from .peers import PEERS, QUEUE, Ours, Peer, RedBeat, seconds
+
+#: Repeats; the median counts.
+REPEATS = 3
 
 
-def main(quick: bool = False) -> None:
-    many = 500 if quick else 20_000
-    print(f"{many} due entries, ledger on, rendered by Celery each time")
-    print(f"{'server':<10}{'sent/s':>10}{'LPUSH/s':>12}{'of LPUSH':>10}{'apply_async/s':>15}{'of apply':>10}")
-    for kind in KINDS:
+def main(quick: bool = False) -> dict[str, Any]:
+    """Print and return messages a second, by server and by scheduler."""
+    found: dict[str, Any] = {}
+    for kind in KINDS[:1] if quick else KINDS:
         if binary(kind) is None:
+            print(f"no server of kind {kind!r} here")
             continue
-        server = Server(kind).start()
-        try:
-            _one(kind, server, many)
-        finally:
-            server.close()
+        found[kind] = _on(kind, quick)
+    return found
 
 
-def _one(kind: str, server: Server, many: int) -> None:
-    client = server.client()
-    app = make_app(server.url(), {f"e{i}": {"task": "tasks.add", "schedule": 86400.0} for i in range(many)})
-    app.conf.redlock_beat_lease_ttl = 60.0
-    app.conf.redlock_beat_render_limit = 60.0
-    beat = Beat(app).lead()
-    schedule = Schedule(app)
-    names = [entry.name for entry in schedule]
-    now = schedule._store.now()
-    # All due at once, and late by an hour at most: neither missed nor early.
-    states = client.hmget(K.state, names)
-    moved = {}
-    for name, text in zip(names, states, strict=True):
-        uid, revision, _, *rest = text.split(" ")
-        moved[name] = " ".join([uid, revision, str(now), *rest])
-    for i in range(0, many, 1000):
-        part = names[i : i + 1000]
-        client.hset(K.state, mapping={name: moved[name] for name in part})
-        client.zadd(K.due, dict.fromkeys(part, now / 1e6))
-    began = time.perf_counter()
-    while client.llen("celery") < many:
-        beat.tick()
-    took = time.perf_counter() - began
-    bodies = client.lrange("celery", 0, -1)
-    client.delete("floor")
-    floor = time.perf_counter()
-    for i in range(0, many, 500):
-        pipe = client.pipeline(transaction=False)
-        for body in bodies[i : i + 500]:
-            pipe.lpush("floor", body)
-        pipe.execute()
-    floor = time.perf_counter() - floor
-    bare = time.perf_counter()
-    task = app.tasks["tasks.add"]
-    with app.producer_or_acquire() as producer:
-        for _ in range(min(many, 2000)):
-            task.apply_async((1, 2), producer=producer)
-    bare = (time.perf_counter() - bare) / min(many, 2000) * many
-    beat.close()
-    against = f"{floor / took:>10.2f}{many / bare:>15.0f}{bare / took:>10.2f}"
-    print(f"{kind:<10}{many / took:>10.0f}{many / floor:>12.0f}{against}")
+def _on(kind: str, quick: bool) -> dict[str, Any]:
+    sizes = (200,) if quick else (1_000, 20_000, 100_000)
+    print(f"\n{kind}: messages a second, everything due, ledger on (median of {1 if quick else REPEATS}; spread)")
+    rows: dict[str, Any] = {}
+    for peer in PEERS:
+        if peer.missing():
+            print(f"{peer.name:<30} not installed: pip install {peer.needs}")
+            continue
+        rates: dict[int, list[float]] = {}
+        for many in sizes:
+            if many > peer.most:
+                continue
+            slow = isinstance(peer, RedBeat) and many > 1_000
+            repeats = 1 if quick or slow or peer.most <= 2_000 else REPEATS
+            rates[many] = [many / _once(kind, peer, many) for _ in range(repeats)]
+        rows[peer.name] = {str(many): one for many, one in rates.items()}
+        said = "  ".join(f"{many:>7}: {statistics.median(one):>7.0f} ({min(one):.0f}-{max(one):.0f})"
+                         for many, one in rates.items())  # fmt: skip
+        print(f"{peer.name:<30} {said}", flush=True)
+    floor = [_floor(kind, sizes[-1] if quick else 20_000) for _ in range(1 if quick else REPEATS)]
+    rows["pipelined LPUSH of the same bytes"] = {"20000": floor}
+    print(f"{'pipelined LPUSH of the same':<30} {statistics.median(floor):.0f}")
+    _ratios(rows, "200" if quick else "20000")
+    return rows
+
+
+def _once(kind: str, peer: Peer, many: int) -> float:
+    server = Server(kind).start()
+    try:
+        return seconds(peer, server, many)
+    finally:
+        server.close()
+
+
+def _floor(kind: str, many: int) -> float:
+    """Messages a second when they are only pushed, in pipelines of 500: no scheduler at all."""
+    server = Server(kind).start()
+    try:
+        seconds(Ours(), server, many)
+        client = server.client()
+        bodies = client.lrange(QUEUE, 0, -1)
+        client.delete(QUEUE)
+        began = time.perf_counter()
+        for i in range(0, many, 500):
+            pipe = client.pipeline(transaction=False)
+            for body in bodies[i : i + 500]:
+                pipe.lpush(QUEUE, body)
+            pipe.execute()
+        return many / (time.perf_counter() - began)
+    finally:
+        server.close()
+
+
+def _ratios(rows: dict[str, Any], size: str) -> None:
+    def rate(name: str, many: str = size) -> float | None:
+        found = rows.get(name, {}).get(many)
+        return statistics.median(found) if found else None
+
+    ours, theirs = rate("redlock_beat"), rate("celery-redbeat")
+    rendered, floor = rate("redlock_beat, each rendered"), rate("pipelined LPUSH of the same bytes", "20000")
+    said = []
+    if ours and theirs and rendered:
+        said += [f"{ours / theirs:.1f} x RedBeat", f"rendered {rendered / theirs:.1f} x RedBeat"]
+    if ours and floor:
+        said.append(f"{ours / floor:.2f} of LPUSH")
+    small, large = rate("redlock_beat", "1000"), rate("redlock_beat", "100000")
+    if small and large:
+        said.append(f"100,000 entries {large / small:.2f} of 1,000")
+    print("ratios: " + ", ".join(said))

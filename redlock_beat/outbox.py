@@ -31,13 +31,15 @@ from .clock import monotonic
 from .connection import TROUBLE, Pauses
 from .errors import Deposed, mask, traceback_of
 from .lease import Term
-from .render import bounded_connection, publish_call
+from .render import bounded_connection, publish_call, read_call
 from .store import Store
 
 logger = logging.getLogger("redlock_beat")
 
 #: Accepted items are removed from the outbox so many at a time, or when none is waiting.
 ACK_BATCH = 100
+#: Messages published before the broker's confirmations are waited for.
+MANY = 100
 #: The longest pause of an item that is itself at fault.
 ITEM_PAUSE = 60.0
 
@@ -71,6 +73,56 @@ def unstamp(item_id: str, stamped: str) -> Item:
     return Item(item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), str(call))
 
 
+class Confirms:
+    """A channel of py-amqp's on which the broker confirms what it has taken, many at a time."""
+
+    def __init__(self, connection: Any, producer: Any) -> None:
+        channel = connection.channel()
+        channel.confirm_select()
+        # kombu's connection makes each publish wait for its confirmation; here they are counted instead.
+        channel.basic_publish = self._counted
+        channel.events["basic_ack"].add(self._ack)
+        channel.events["basic_nack"].add(self._nack)
+        self._plain = channel._basic_publish
+        self._connection = connection
+        self._producer = producer(channel, auto_declare=False)
+        self._tag = 0
+        self._item: Item | None = None
+        self._waiting: dict[int, Item] = {}
+        #: What the broker has taken of those published last.
+        self.accepted: list[Item] = []
+
+    def publish(self, call: dict[str, Any], item: Item) -> None:
+        """Publish, without waiting."""
+        if not self._waiting:
+            self.accepted = []
+        self._item = item
+        publish_call(self._producer, call)
+
+    def _counted(self, *args: Any, **kwargs: Any) -> Any:
+        self._tag += 1
+        assert self._item is not None
+        self._waiting[self._tag] = self._item
+        return self._plain(*args, **kwargs)
+
+    def wait(self, seconds: float) -> list[Item]:
+        """Wait until the broker has answered for each; those it has taken."""
+        deadline = monotonic() + seconds
+        while self._waiting:
+            self._connection.drain_events(timeout=max(0.01, deadline - monotonic()))
+        return self.accepted
+
+    def _answered(self, tag: int, multiple: bool) -> list[Item]:
+        tags = [one for one in self._waiting if one <= tag] if multiple else [tag]
+        return [self._waiting.pop(one) for one in tags if one in self._waiting]
+
+    def _ack(self, delivery_tag: int, multiple: bool) -> None:
+        self.accepted += self._answered(delivery_tag, multiple)
+
+    def _nack(self, delivery_tag: int, multiple: bool) -> None:
+        self._answered(delivery_tag, multiple)
+
+
 class Publisher:
     """The thread that publishes the outbox of one term after the other."""
 
@@ -97,6 +149,9 @@ class Publisher:
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._producer: Any = None
+        self._confirms: Confirms | None = None
+        #: How many of the next items are published one by one.
+        self._singly = 0
         self._pauses = Pauses(longest_pause)
         self._retry_at = 0.0
 
@@ -171,6 +226,10 @@ class Publisher:
             self._wake.wait(max(0.001, min(left)))
             self._wake.clear()
             return
+        if self._singly:
+            self._singly -= 1
+        elif len(self._queue) > 1 and self._publish_many(term):
+            return
         try:
             item = self._queue.popleft()
         except IndexError:
@@ -178,6 +237,109 @@ class Publisher:
         self._publish(item, term)
         if len(self._done) >= ACK_BATCH:
             self._acknowledge()
+
+    # --- many at a time, where the broker confirms without being waited for each time ---
+
+    def _publish_many(self, term: Term) -> bool:
+        """Publish the next items without waiting for each; False when that is not possible here."""
+        try:
+            confirms = self._confirming()
+        except Exception as exc:  # noqa: BLE001 - whatever a transport raises, the broker is away
+            self._refused(self._queue.popleft(), exc)
+            return True
+        items = self._next_many() if confirms is not None else []
+        if confirms is None or len(items) < 2:
+            self._queue.extendleft(reversed([item for item, _ in items]))
+            return False
+        self.busy = True
+        try:
+            # Looked at only now, after `busy` is set: a handler that saw it unset has stopped us.
+            if self.stopping or self._term is not term or monotonic() >= term.trusted_until:
+                self._queue.extendleft(reversed([item for item, _ in items]))
+                return True
+            self._send_many(items, confirms)
+        finally:
+            self.busy = False
+        if len(self._done) >= ACK_BATCH:
+            self._acknowledge()
+        return True
+
+    def _next_many(self) -> list[tuple[Item, dict[str, Any]]]:
+        """Items from the front that may be published so: to a queue by its name, which no error can answer."""
+        found: list[tuple[Item, dict[str, Any]]] = []
+        while self._queue and len(found) < MANY:
+            item = self._queue[0]
+            if item.at_most_once or item.attempts:
+                break
+            try:
+                call = read_call(item.call)
+            except Exception:  # noqa: BLE001 - it is at fault itself, and the other way says so
+                break
+            if call["exchange"] or call["mandatory"] or not self._declare(call):
+                break
+            self._queue.popleft()
+            found.append((item, call))
+        if self._singly:  # a declaration was refused, and closed the channels: begin again, with that one alone
+            self._queue.extendleft(reversed([item for item, _ in found]))
+            self._singly = len(found) + 1
+            return []
+        return found
+
+    def _declare(self, call: dict[str, Any]) -> bool:
+        """Declare what a message needs beforehand: an error then is no other message's."""
+        try:
+            for entity in call["declare"]:
+                self._producer.maybe_declare(entity)
+        except Exception as exc:  # noqa: BLE001 - its own publish will fail alike, and say so
+            logger.debug("A declaration was refused: %s", mask(exc))
+            self._disconnect()
+            self._singly = 1
+            return False
+        call["declare"] = []
+        return True
+
+    def _send_many(self, items: list[tuple[Item, dict[str, Any]]], confirms: Confirms) -> None:
+        waiting = {item.id: item for item, _ in items}
+        self._held.update(waiting)
+        try:
+            for item, call in items:
+                confirms.publish(call, item)
+            for item in confirms.wait(self.timeout):
+                del waiting[item.id]
+                self._accepted(item)
+        except Exception as exc:  # noqa: BLE001 - transports raise what they like
+            accepted = confirms.accepted
+            for item in accepted:
+                if waiting.pop(item.id, None) is not None:
+                    self._accepted(item)
+            self._held.difference_update(waiting)
+            self._disconnect()
+            self._queue.extendleft(reversed(list(waiting.values())))
+            if waiting:
+                self._refused(self._queue.popleft(), exc)
+            return
+        for item in waiting.values():  # the broker said no to these
+            self._held.discard(item.id)
+            self._at_fault(item, ConnectionError("the broker did not take it (nack)"))
+
+    def _accepted(self, item: Item) -> None:
+        self._known.discard(item.id)
+        self._done.append((item.id, not item.at_most_once, item.row))
+        if self.failing is not None:
+            logger.warning("The broker takes messages again.")
+            self.failing = None
+        self._pauses.reset()
+        if self.on_published is not None:
+            with contextlib.suppress(Exception):
+                self.on_published(item)
+
+    def _confirming(self) -> Confirms | None:
+        """A channel of the broker's that confirms in its own time; None where the transport has none."""
+        self._connected()
+        if self._confirms is None and self._connection.transport.driver_type == "amqp":
+            with contextlib.suppress(AttributeError):  # another library behind the name
+                self._confirms = Confirms(self._connection, self.app.amqp.Producer)
+        return self._confirms
 
     def _publish(self, item: Item, term: Term) -> None:
         try:
@@ -217,7 +379,7 @@ class Publisher:
         self._held.add(item.id)
         broken = (*self._connection.recoverable_connection_errors, *self._connection.connection_errors, OSError)
         try:
-            publish_call(producer, item.call)
+            publish_call(producer, read_call(item.call))
         except Exception as exc:  # noqa: BLE001 - transports raise what they like
             self._held.discard(item.id)
             if item.at_most_once:
@@ -235,15 +397,7 @@ class Publisher:
                 self._disconnect()  # a channel error closes the channel
                 self._at_fault(item, exc)
             return
-        self._known.discard(item.id)
-        self._done.append((item.id, not item.at_most_once, item.row))
-        if self.failing is not None:
-            logger.warning("The broker takes messages again.")
-            self.failing = None
-        self._pauses.reset()
-        if self.on_published is not None:
-            with contextlib.suppress(Exception):
-                self.on_published(item)
+        self._accepted(item)
 
     def _connected(self) -> Any:
         if self._producer is None:
@@ -255,6 +409,7 @@ class Publisher:
 
     def _disconnect(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None
+        self._confirms = None
         if connection is not None:
             with contextlib.suppress(Exception):
                 # collapse() closes the socket without a farewell that a dead broker would never answer.

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from kombu.utils.json import dumps as kombu_dumps
@@ -269,13 +270,25 @@ def _declared(data: Mapping[str, Any]) -> Any:
     return Queue(**given)
 
 
-def publish_call(producer: Any, text: str) -> None:
+def read_call(text: str) -> dict[str, Any]:
+    """What was captured, ready for :func:`publish_call`."""
+    call: dict[str, Any] = kombu_loads(text)
+    call["body"] = base64.b64decode(call["body"]) if call["raw"] else call["body"]
+    call["declare"] = [_known(json.dumps(one, sort_keys=True)) for one in call["declare"]]
+    return call
+
+
+@lru_cache(maxsize=1_000)
+def _known(text: str) -> Any:
+    """A queue or exchange by what was written of it; many messages say the same."""
+    return _declared(json.loads(text))
+
+
+def publish_call(producer: Any, call: Mapping[str, Any]) -> None:
     """Publish what was captured, through a real producer."""
-    call = kombu_loads(text)
-    body = base64.b64decode(call["body"]) if call["raw"] else call["body"]
     producer._publish(
-        body, call["priority"], call["content_type"], call["content_encoding"], call["headers"], call["properties"],
-        call["routing_key"], call["mandatory"], False, call["exchange"], [_declared(one) for one in call["declare"]],
+        call["body"], call["priority"], call["content_type"], call["content_encoding"], call["headers"],
+        call["properties"], call["routing_key"], call["mandatory"], False, call["exchange"], call["declare"],
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ from .render import HEADER_DUE, HEADER_ENTRY, Renderer
 PROVE_SECONDS, PROVE_MESSAGES = 60.0, 100_000
 
 _dump = json.JSONEncoder().encode
+_text = json.encoder.encode_basestring_ascii
 _PLACES = ("body", "id", "argsrepr", "kwargsrepr", "name", "due", "expires", "tag")
 
 
@@ -63,15 +64,15 @@ class Shape:
         """The message of one occurrence; TypeError when the task does not take these arguments."""
         if self.fits is not None:
             self.fits(*args, **kwargs)
-        body = f"[{_dump(args)}, {_dump(kwargs)}, {self.embed}"
+        body = f"[{_dump(args)}, {_dump(kwargs) if kwargs else '{}'}, {self.embed}"
         if '"__type__"' in body:
             raise TypeError("dates and the like are shown otherwise than they are written")
         argsize, kwargsize, levels = self.longest
         ident = id_.encode()
         values = (
             b2a_base64(body.encode(), newline=False), ident,
-            _dump(shown(args or (), argsize, levels)).encode(), _dump(shown(kwargs, kwargsize, levels)).encode(),
-            _dump(name).encode(), repr(nominal / MICROS).encode(),
+            _text(shown(args or (), argsize, levels)).encode(), _text(shown(kwargs, kwargsize, levels)).encode(),
+            _text(name).encode(), repr(nominal / MICROS).encode(),
             b"" if self.expires is None else self._expires(now), tag.encode(),
         )  # fmt: skip
         return self.pattern % tuple([values[i] for i in self.order])

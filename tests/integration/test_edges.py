@@ -15,7 +15,7 @@ from redlock_beat.connection import Listener, Target
 from redlock_beat.keys import Keys
 from redlock_beat.lease import Term
 from redlock_beat.outbox import Item, Publisher
-from redlock_beat.render import HEADER_ENTRY, Renderer, publish_call
+from redlock_beat.render import HEADER_ENTRY, Renderer, publish_call, read_call
 from redlock_beat.store import Fence, Store
 from tests.beats import duplicates, ledger, make_app, messages
 from tests.integration.test_outbox import conf, taken
@@ -260,7 +260,7 @@ def test_binary_bodies_and_exchanges_survive_the_outbox(valkey, beats):
     rendered = renderer.render(Entry("a", "t", Interval.of(1), args=(b"x",), options=options), 0, "id", 0)
     with beat.app.connection_for_write() as connection:
         producer = beat.app.amqp.Producer(connection, auto_declare=False)
-        publish_call(producer, rendered.calls[0])
+        publish_call(producer, read_call(rendered.calls[0]))
     assert len(taken("memory://", queue)) == 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 import uuid
 
@@ -229,7 +228,7 @@ def test_at_least_once_is_repeated_with_the_same_id_until_accepted(valkey, beats
     real, tries = outbox.publish_call, []
 
     def publish(producer, call):
-        tries.append(json.loads(call)["headers"]["id"])
+        tries.append(call["headers"]["id"])
         if len(tries) < 3:
             raise ConnectionResetError("cut")
         real(producer, call)
@@ -314,3 +313,61 @@ def test_connections_to_a_broker_are_bounded(valkey):
     assert amqp.transport_options["read_timeout"] == 1.5
     assert amqp.transport_options["confirm_publish"] is True
     assert amqp.connect_timeout == 1.5
+
+
+def burst(valkey, beats, queue, many):
+    schedule = Schedule.from_url(valkey.url())
+    with schedule.batch() as batch:
+        for i in range(many):
+            batch.add(f"e{i}", "tasks.add", 3600, args=(i,), run_now=True)
+    return beats(rabbitmq(), redlock_beat_url=valkey.url(), task_default_queue=queue)
+
+
+def test_a_burst_behind_rabbitmq_is_published_in_batches_once_each(valkey, beats):
+    from kombu import Connection, Exchange, Queue
+
+    queue = f"redlock-test-{uuid.uuid4().hex}"
+    url, client = rabbitmq(), valkey.client()
+    with Connection(url) as connection:  # one entry's queue exists otherwise than Celery declares it
+        other = Queue(f"{queue}-other", Exchange(queue), queue, queue_arguments={"x-max-length": 9}, auto_delete=True)
+        other(connection.default_channel).declare()
+    schedule = Schedule.from_url(valkey.url())
+    schedule.add("bad", "tasks.add", 3600, options={"queue": f"{queue}-other"}, run_now=True)
+    beat = burst(valkey, beats, queue, 700)
+    try:
+        beat.until(lambda: len(ledger(client, "sent")) >= 700 and client.hlen(K.outbox) == 1)
+        assert ledger(client, "failed")
+        got = taken(url, queue)
+        assert len(got) == len({one.headers["id"] for one in got}) == 700
+    finally:
+        with Connection(url) as connection:
+            for name in (queue, f"{queue}-other"):
+                connection.default_channel.queue_delete(name)
+            connection.default_channel.exchange_delete(queue)
+
+
+def test_what_a_broken_batch_leaves_is_published_again_with_the_same_ids(valkey, beats, monkeypatch):
+    from kombu import Connection
+
+    import redlock_beat.outbox as outbox
+
+    real, times = outbox.publish_call, []
+
+    def publish(producer, call):
+        times.append(call["headers"]["id"])
+        if len(times) == 30:
+            raise ConnectionResetError("cut")
+        real(producer, call)
+
+    monkeypatch.setattr(outbox, "publish_call", publish)
+    queue = f"redlock-test-{uuid.uuid4().hex}"
+    beat = burst(valkey, beats, queue, 200)
+    client = valkey.client()
+    try:
+        beat.until(lambda: len(ledger(client, "sent")) >= 200 and client.hlen(K.outbox) == 0)
+        got = taken(rabbitmq(), queue)
+        assert len({one.headers["id"] for one in got}) == 200
+        assert len(ledger(client, "sent")) == 200
+    finally:
+        with Connection(rabbitmq()) as connection:
+            connection.default_channel.queue_delete(queue)

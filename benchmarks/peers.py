@@ -1,0 +1,199 @@
+"""The schedulers that are compared, each put to work on the same server in the same way.
+
+A peer fills its own store with *many* entries that are all due, and is ticked until their messages are
+in the queue. Nothing is installed here: a peer that is missing is named, with what to install.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from celery import Celery
+from celery.schedules import schedule
+from celery.signals import before_task_publish
+
+from redlock_beat import Schedule
+from redlock_beat.keys import Keys
+from tests.beats import Beat, make_app
+from tests.servers import Server
+
+K = Keys("redlock-beat")
+QUEUE = "celery"
+
+
+class Peer:
+    """One scheduler: how it is filled, and how it is made to send."""
+
+    name = ""
+    needs = ""
+    #: The most entries it is measured with: some would take an hour.
+    most = 100_000
+
+    def missing(self) -> bool:
+        """Whether the package is not installed."""
+        if not self.needs:
+            return False
+        from importlib.util import find_spec
+
+        return find_spec(self.needs.split(">")[0].replace("-", "_").replace("celery_redbeat", "redbeat")) is None
+
+    @contextlib.contextmanager
+    def ready(self, server: Server, many: int, broker: str) -> Iterator[Callable[[], Any]]:
+        """Filled, with everything due; gives what takes one turn."""
+        raise NotImplementedError
+        yield
+
+
+def _app(server: Server, broker: str, name: str, **conf: Any) -> Celery:
+    app = Celery(name, broker=broker, set_as_current=False)
+    app.conf.update(result_expires=None, **conf)
+
+    @app.task(name="tasks.add", shared=False)
+    def add(x: int = 0, y: int = 0) -> int:
+        return x + y
+
+    app.finalize()
+    return app
+
+
+class Ours(Peer):
+    name = "redlock_beat"
+
+    @contextlib.contextmanager
+    def ready(self, server: Server, many: int, broker: str) -> Iterator[Callable[[], Any]]:
+        app = make_app(
+            broker, redlock_beat_url=server.url(), redlock_beat_lease_ttl=60.0, redlock_beat_render_limit=60.0
+        )
+        filler = Schedule(app)
+        with filler.batch() as batch:
+            for i in range(many):
+                batch.add(f"entry-{i}", "tasks.add", 86_400, args=(i, 1), run_now=True)
+        beat = Beat(app)
+        beat.scheduler._prepare()
+        try:
+            yield beat.scheduler.tick
+        finally:
+            beat.close()
+
+
+class OursRendered(Ours):
+    name = "redlock_beat, each rendered"
+    most = 20_000
+
+    @contextlib.contextmanager
+    def ready(self, server: Server, many: int, broker: str) -> Iterator[Callable[[], Any]]:
+        def receiver(**kwargs: Any) -> None:
+            """Its being connected is what makes each message be rendered by itself."""
+
+        before_task_publish.connect(receiver)
+        try:
+            with super().ready(server, many, broker) as turn:
+                yield turn
+        finally:
+            before_task_publish.disconnect(receiver)
+
+
+class RedBeat(Peer):
+    name, needs = "celery-redbeat", "celery-redbeat"
+    most = 20_000
+
+    @contextlib.contextmanager
+    def ready(self, server: Server, many: int, broker: str) -> Iterator[Callable[[], Any]]:
+        warnings.simplefilter("ignore")
+        from redbeat import RedBeatScheduler, RedBeatSchedulerEntry
+
+        app = _app(server, broker, "redbeat", redbeat_redis_url=server.url(1), redbeat_lock_key=None)
+        past = datetime.now(UTC) - timedelta(hours=25)
+        for i in range(many):
+            RedBeatSchedulerEntry(
+                f"entry-{i}", "tasks.add", schedule(86_400), args=[i, 1], app=app, last_run_at=past
+            ).save()  # fmt: skip
+        scheduler = RedBeatScheduler(app=app)
+        scheduler.lock_key = None
+        yield scheduler.tick
+
+
+class Django(Peer):
+    name, needs = "django-celery-beat", "django_celery_beat"
+    most = 2_000
+
+    @contextlib.contextmanager
+    def ready(self, server: Server, many: int, broker: str) -> Iterator[Callable[[], Any]]:
+        import django
+        from django.conf import settings
+
+        where = tempfile.mkdtemp()
+        if not settings.configured:
+            settings.configure(
+                INSTALLED_APPS=["django_celery_beat"], USE_TZ=True, SECRET_KEY="benchmark",
+                DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{where}/db.sqlite3"}},
+            )  # fmt: skip
+            django.setup()
+        from django.core.management import call_command
+        from django_celery_beat.models import IntervalSchedule, PeriodicTask
+        from django_celery_beat.schedulers import DatabaseScheduler
+
+        call_command("migrate", verbosity=0)
+        PeriodicTask.objects.all().delete()
+        every, _ = IntervalSchedule.objects.get_or_create(every=86_400, period="seconds")
+        past = datetime.now(UTC) - timedelta(hours=25)
+        PeriodicTask.objects.bulk_create(
+            PeriodicTask(name=f"entry-{i}", task="tasks.add", interval=every, args=f"[{i}, 1]", last_run_at=past)
+            for i in range(many)
+        )
+        scheduler = DatabaseScheduler(app=_app(server, broker, "django"))
+        try:
+            yield scheduler.tick
+        finally:
+            shutil.rmtree(where, ignore_errors=True)
+
+
+class Persistent(Peer):
+    name = "Celery's PersistentScheduler"
+    most = 2_000
+
+    @contextlib.contextmanager
+    def ready(self, server: Server, many: int, broker: str) -> Iterator[Callable[[], Any]]:
+        from celery.beat import PersistentScheduler
+
+        where = tempfile.mkdtemp()
+        app = _app(server, broker, "persistent")
+        past = datetime.now(UTC) - timedelta(hours=25)
+        app.conf.beat_schedule = {
+            f"entry-{i}": {"task": "tasks.add", "schedule": 86_400.0, "args": (i, 1)} for i in range(many)
+        }
+        scheduler = PersistentScheduler(app=app, schedule_filename=os.path.join(where, "schedule"))
+        for entry in scheduler.schedule.values():
+            entry.last_run_at = past
+        try:
+            yield scheduler.tick
+        finally:
+            scheduler.close()
+            shutil.rmtree(where, ignore_errors=True)
+
+
+PEERS: tuple[Peer, ...] = (Ours(), OursRendered(), RedBeat(), Django(), Persistent())
+
+
+def seconds(peer: Peer, server: Server, many: int, broker: str = "", length: Callable[[], int] | None = None) -> float:
+    """How long a peer takes until the messages of *many* due entries are in the queue."""
+    logging.disable(logging.WARNING)
+    client = server.client()
+    length = length or (lambda: int(client.llen(QUEUE)))
+    try:
+        with peer.ready(server, many, broker or server.url()) as turn:
+            began = time.perf_counter()
+            while length() < many:
+                turn()
+            return time.perf_counter() - began
+    finally:
+        logging.disable(logging.NOTSET)
