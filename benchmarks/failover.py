@@ -19,7 +19,7 @@ from kombu import Connection
 
 from redlock_beat.keys import Keys
 from tests.beats import Replicas, duplicates, ledger
-from tests.servers import Server
+from tests.servers import Server, eventually
 
 K = Keys("redlock-beat")
 TTL = 5.0
@@ -79,7 +79,8 @@ FAULTS: dict[str, tuple[Callable[[Replicas], None], float, str]] = {
 }
 
 
-def main(quick: bool = False) -> None:
+def main(quick: bool = False) -> dict[str, list[float]]:
+    """Print the table of faults, then how takeovers are distributed; return the latter."""
     names = list(FAULTS)[:2] if quick else list(FAULTS)
     entries = 3 if quick else 20
     ttl = 1.0 if quick else TTL
@@ -90,6 +91,42 @@ def main(quick: bool = False) -> None:
         print("\nthe same with RabbitMQ behind the outbox (a repeat has the same task id)")
         for name in names:
             _one(name, entries, ttl, 3, RABBITMQ)
+    many = 1 if quick else 10
+    print(f"\nfrom the signal to the first message of the next leader, {many} times each")
+    found = {}
+    for name, how in (("SIGTERM", signal.SIGTERM), ("SIGKILL", signal.SIGKILL), ("SIGSTOP", signal.SIGSTOP)):
+        took = found[name] = sorted(_takeovers(how, many, ttl))
+        middle = took[len(took) // 2]
+        print(f"{name:<10} best {took[0]:.3f} s, median {middle:.3f} s, worst {took[-1]:.3f} s", flush=True)
+    return found
+
+
+def _takeovers(how: signal.Signals, many: int, ttl: float) -> list[float]:
+    """Seconds from a signal to the leader until another has sent, for one leader after the other."""
+    server = Server("valkey").start()
+    replicas = Replicas(server, PROJECT_ENTRIES="1", PROJECT_EVERY="0.02", PROJECT_TTL=str(ttl))
+    took = []
+    try:
+        for _ in range(many):
+            replicas.goes_on(1)
+            time.sleep(ttl + 1.5)  # a standby younger than one TTL waits the TTL out, on purpose
+            leader, epoch = replicas.leader(), replicas.epoch()
+            at = replicas.client.time()
+            leader.send(how)
+            row = eventually(
+                lambda epoch=epoch: next((r for r in ledger(replicas.client, "sent") if int(r["epoch"]) > epoch), None),
+                "another sends",
+            )
+            took.append(int(row["at"]) / 1e6 - at[0] - at[1] / 1e6)
+            leader.send(signal.SIGCONT)
+            if how is not signal.SIGSTOP:
+                leader.end()
+                replicas.add().says("This beat is ")
+            replicas.client.xtrim(K.ledger, maxlen=0)
+    finally:
+        replicas.close()
+        server.close()
+    return took
 
 
 def _answers(url: str) -> bool:

@@ -6,6 +6,7 @@ in the queue. Nothing is installed here: a peer that is missing is named, with w
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -28,6 +29,8 @@ from tests.servers import Server
 
 K = Keys("redlock-beat")
 QUEUE = "celery"
+#: Further settings of every app that is made here.
+CONF: dict[str, Any] = {}
 
 
 class Peer:
@@ -55,7 +58,7 @@ class Peer:
 
 def _app(server: Server, broker: str, name: str, **conf: Any) -> Celery:
     app = Celery(name, broker=broker, set_as_current=False)
-    app.conf.update(result_expires=None, **conf)
+    app.conf.update(result_expires=None, **CONF, **conf)
 
     @app.task(name="tasks.add", shared=False)
     def add(x: int = 0, y: int = 0) -> int:
@@ -71,7 +74,11 @@ class Ours(Peer):
     @contextlib.contextmanager
     def ready(self, server: Server, many: int, broker: str) -> Iterator[Callable[[], Any]]:
         app = make_app(
-            broker, redlock_beat_url=server.url(), redlock_beat_lease_ttl=60.0, redlock_beat_render_limit=60.0
+            broker,
+            redlock_beat_url=server.url(),
+            redlock_beat_lease_ttl=60.0,
+            redlock_beat_render_limit=60.0,
+            **CONF,
         )
         filler = Schedule(app)
         with filler.batch() as batch:
@@ -131,8 +138,9 @@ class Django(Peer):
         import django
         from django.conf import settings
 
-        where = tempfile.mkdtemp()
         if not settings.configured:
+            where = tempfile.mkdtemp()
+            atexit.register(shutil.rmtree, where, ignore_errors=True)
             settings.configure(
                 INSTALLED_APPS=["django_celery_beat"], USE_TZ=True, SECRET_KEY="benchmark",
                 DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": f"{where}/db.sqlite3"}},
@@ -150,11 +158,7 @@ class Django(Peer):
             PeriodicTask(name=f"entry-{i}", task="tasks.add", interval=every, args=f"[{i}, 1]", last_run_at=past)
             for i in range(many)
         )
-        scheduler = DatabaseScheduler(app=_app(server, broker, "django"))
-        try:
-            yield scheduler.tick
-        finally:
-            shutil.rmtree(where, ignore_errors=True)
+        yield DatabaseScheduler(app=_app(server, broker, "django")).tick
 
 
 class Persistent(Peer):

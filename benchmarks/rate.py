@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
+import uuid
+from functools import partial
 from typing import Any
 
-from tests.servers import KINDS, Server, binary
+from kombu import Connection
 
+from tests.servers import KINDS, Server, binary, rabbitmq
+
+from . import peers
 from .peers import PEERS, QUEUE, Ours, Peer, RedBeat, seconds
 
 #: Repeats; the median counts.
@@ -22,7 +27,45 @@ def main(quick: bool = False) -> dict[str, Any]:
             print(f"no server of kind {kind!r} here")
             continue
         found[kind] = _on(kind, quick)
+    behind = _behind_rabbitmq(200 if quick else 20_000)
+    if behind:
+        found["rabbitmq"] = behind
     return found
+
+
+def _behind_rabbitmq(many: int) -> dict[str, Any]:
+    """The same with RabbitMQ as the broker, where one answers on localhost."""
+    try:
+        url = rabbitmq()
+    except BaseException:  # a skip, outside of a test
+        print("\nno RabbitMQ answers on localhost:5672")
+        return {}
+    print(f"\nRabbitMQ: messages a second, {many} due")
+    rows: dict[str, Any] = {}
+    for peer in (Ours(), RedBeat()):
+        if peer.missing():
+            continue
+        queue = f"redlock-bench-{uuid.uuid4().hex}"
+        peers.CONF["task_default_queue"] = queue
+        server = Server("valkey").start()
+        try:
+            with Connection(url) as connection:
+                channel = connection.default_channel
+                channel.queue_declare(queue, durable=True, auto_delete=False)
+                length = partial(_length, channel, queue)
+                rows[peer.name] = {str(many): [many / peers.seconds(peer, server, many, url, length)]}
+                channel.queue_delete(queue)
+            print(f"{peer.name:<30} {rows[peer.name][str(many)][0]:.0f}", flush=True)
+        finally:
+            server.close()
+            peers.CONF.clear()
+    if len(rows) == 2:
+        print(f"ratio: {rows['redlock_beat'][str(many)][0] / rows['celery-redbeat'][str(many)][0]:.1f} x RedBeat")
+    return rows
+
+
+def _length(channel: Any, queue: str) -> int:
+    return int(channel.queue_declare(queue, passive=True).message_count)
 
 
 def _on(kind: str, quick: bool) -> dict[str, Any]:
