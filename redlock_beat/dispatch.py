@@ -24,7 +24,7 @@ from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
 from .errors import InvalidSchedule, mask, traceback_of
-from .express import Express
+from .express import BYTES, Express
 from .lease import Lease, Term
 from .outbox import Item, Publisher, stamp, unstamp
 from .policies import Missed, act_at, first_slot, plan
@@ -38,6 +38,8 @@ logger = logging.getLogger("redlock_beat")
 
 #: A batch is committed when it is full, or when rendering it has taken so long.
 RENDER_SPAN = 0.1
+#: Occurrences in one commit of commit.lua, which takes each by itself.
+MOST = 200
 #: Times an entry may overrun `render_limit`, alone, before it is set aside.
 OVERRUNS = 3
 #: The longest pause before an occurrence that failed is tried again.
@@ -153,7 +155,7 @@ class Dispatcher:
         self._silent: set[str] = set()
         self._clock: tuple[int, float] = (0, 0.0)
         self._batch: list[_Batched] = []
-        self._batch_began = 0.0
+        self._batch_began, self._batch_room = 0.0, BYTES
         self._sent = 0
         self._beaten_at = float("-inf")
         self._pulse_text, self._pulse_at = "", float("-inf")
@@ -539,9 +541,11 @@ class Dispatcher:
         items: list[tuple[str, str]], missed: Missed | None = None, how: str | None = None,
     ) -> None:  # fmt: skip
         if not self._batch:
-            self._batch_began = monotonic()
+            self._batch_began, self._batch_room = monotonic(), BYTES
         self._batch.append(_Batched(occurrence, entry, nominal, id_, items, missed, how))
-        if len(self._batch) >= self.settings.batch_size or monotonic() - self._batch_began > RENDER_SPAN:
+        self._batch_room -= sum(len(word) for push in occurrence.pushes for word in push if isinstance(word, str))
+        full = len(self._batch) >= min(self.settings.batch_size, MOST) or self._batch_room < 0
+        if full or monotonic() - self._batch_began > RENDER_SPAN:
             self._flush(term)
 
     def _flush(self, term: Term) -> None:

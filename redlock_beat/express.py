@@ -49,6 +49,8 @@ logger = logging.getLogger("redlock_beat")
 SPAN = 0.4
 #: Seconds one commit should take Redis, and the fewest occurrences in one.
 AIM, FEWEST = 0.005, 25
+#: Bytes of messages in one commit, about.
+BYTES = 1_000_000
 #: Every so many batches one is timed, which means waiting for it.
 TIMED = 16
 #: Seconds after which a refused shape is tried again.
@@ -238,7 +240,10 @@ class Express:
         start = b"redlock-beat\n%b\n" % self.settings.prefix.encode("utf-8", "surrogatepass")
         space = uuid.NAMESPACE_OID.bytes
         shapes, sha1 = self._shapes, hashlib.sha1
+        room = BYTES
         for number, item in enumerate(items):
+            if room < 0:
+                break  # what is not taken is still due, and first at the next look
             try:
                 data, name = item.data, item.name
                 uid, rev, slot, _, count, attempts = item.state.split(" ")  # type: ignore[union-attr]
@@ -298,6 +303,7 @@ class Express:
             many.ids.append(id_)
             many.nominals.append(slot)
             many.messages.append(message)
+            room -= len(message)
             batch.said[key].append((name, task, nominal, id_))
             batch.size += 1
         return batch

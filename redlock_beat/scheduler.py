@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,6 +42,9 @@ logger = get_logger("redlock_beat")
 
 #: Seconds a SIGTERM waits for the one message that is being published.
 FINISH = 1.0
+
+#: Seconds before its time at which a wait on the socket ends and a precise one begins, and past it: it has come then.
+EARLY, PAST = 0.002, 0.0001
 
 _NO_ANSWER = "the broker does not answer"
 
@@ -310,7 +314,15 @@ class RedisScheduler(Scheduler):
         if turn.next_at is not None:
             left = min(left, (turn.next_at - self.dispatcher.now()) / MICROS)
         if left > 0:
-            self.listener.wait(left)
+            self._wait(left)
+
+    def _wait(self, seconds: float) -> None:
+        """Wait for a wake-up, and to the end precisely: a socket's timeout is a millisecond late or more."""
+        deadline = monotonic() + seconds + PAST
+        if self.listener.wait(max(0.0, seconds - EARLY)) is None:
+            rest = deadline - monotonic()
+            if rest > 0:
+                time.sleep(min(rest, EARLY + PAST))
 
     # --- when the world outside is not as it should be ---
 

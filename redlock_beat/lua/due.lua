@@ -24,12 +24,21 @@ for i = 1, #due, 2 do
   scores[#scores + 1] = due[i + 1]
 end
 if #names > 0 then
-  states = cjson.encode(redis.call('HMGET', KEYS[4], unpack(names)))
   if ARGV[8] == '1' then
-    local texts = redis.call('HMGET', KEYS[8], unpack(names))
-    for i = 1, #names do texts[i] = texts[i] or 'null' end
+    -- Definitions may be large: no more of them than make two megabytes, and the rest another time.
+    local texts, bytes, at = {}, 0, 1
+    while at <= #names and bytes < 2000000 do
+      local till = math.min(at + 49, #names)
+      for _, text in ipairs(redis.call('HMGET', KEYS[8], unpack(names, at, till))) do
+        texts[#texts + 1] = text or 'null'
+        bytes = bytes + #texts[#texts]
+      end
+      at = till + 1
+    end
+    for i = #names, #texts + 1, -1 do names[i], scores[i] = nil, nil end
     definitions = '[' .. table.concat(texts, ',') .. ']'
   end
+  states = cjson.encode(redis.call('HMGET', KEYS[4], unpack(names)))
   names, scores = cjson.encode(names), cjson.encode(scores)
 else
   names, scores = '', ''

@@ -440,6 +440,22 @@ def test_scripts_flushed_in_the_middle_of_a_burst(valkey, beats):
     assert client.llen("celery") == len(occurrences(client)) == 500
 
 
+@pytest.mark.parametrize("size", [20_000, 200_000])
+def test_large_arguments_make_small_batches(valkey, beats, way, size):
+    schedule = Schedule.from_url(valkey.url())
+    with schedule.batch() as batch:
+        for i in range(40):
+            batch.add(f"e{i}", "tasks.add", 3600, args=(i, "x" * size), run_now=True)
+    client = valkey.client()
+    beat = beats(valkey).lead()
+    client.config_set("slowlog-log-slower-than", "0")
+    client.config_set("slowlog-max-len", "1000")
+    beat.until(lambda: client.llen("celery") >= 40)
+    assert len(occurrences(client)) == 40
+    commits = client.info("commandstats")["cmdstat_lpush"]["calls"]
+    assert commits >= 40 * size * 4 // 3 // (express.BYTES + size * 2)
+
+
 def test_the_batch_follows_the_time_redis_takes():
     class Settings:
         batch_size = 500
