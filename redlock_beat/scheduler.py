@@ -46,6 +46,9 @@ FINISH = 1.0
 #: Seconds before its time at which a wait on the socket ends and a precise one begins, and past it: it has come then.
 EARLY, PAST = 0.002, 0.0001
 
+#: Seconds until the next look while the outbox is full and the broker takes messages.
+SOON = 0.01
+
 _NO_ANSWER = "the broker does not answer"
 
 
@@ -309,8 +312,8 @@ class RedisScheduler(Scheduler):
             return
         third = self.settings.lease_ttl / 3
         left = third - (monotonic() - term.renewed_at)
-        if turn.blocked:
-            left = min(left, LOOK)
+        if turn.blocked:  # the outbox is full: while the broker takes messages there is room in a moment
+            left = min(left, LOOK if self.publisher.failing else SOON)
         if turn.next_at is not None:
             left = min(left, (turn.next_at - self.dispatcher.now()) / MICROS)
         if left > 0:
