@@ -17,6 +17,7 @@ How many make a batch follows from how long Redis takes for one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -26,6 +27,8 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+from redis.exceptions import NoScriptError
 
 from .cache import Cache
 from .clock import MICROS, monotonic, score
@@ -100,7 +103,7 @@ class Express:
     cache: Cache
     size: int = 200
     broker_db: int = 0
-    wire: Callable[[Any], Wire] = Wire
+    wire: Callable[[Any, set[str]], Wire] = Wire
     #: Entries whose queue took nothing: the dispatcher deals with each, until it has.
     failed: set[str] = field(default_factory=set)
     #: What was rendered here and has to go the other way: (name, slot) -> messages, or what rendering raised.
@@ -111,6 +114,7 @@ class Express:
     _count: int = 0
     _said: set[str] = field(default_factory=set)
     _typed: bool = False
+    _loaded: set[str] = field(default_factory=set)
 
     # --- the belt ---
 
@@ -142,7 +146,7 @@ class Express:
         ready = self._make(term, due.entries[: self.size], aside, left)
         ahead = due.entries[self.size :]
         more = due.backlog > len(due.entries) + len(due.manual)
-        wire = self.wire(self.store.client)
+        wire = self.wire(self.store.client, self._loaded)
         try:
             while ready.size or ahead:
                 found, results, timed = self._turn(wire, term, ready, ahead, more and not left, aside, left)
@@ -153,6 +157,8 @@ class Express:
                     self._typed = self._typed or found.typed
                     more = bool(ahead) and not found.manual and monotonic() < until
                 self._account(done, results, term)
+        except NoScriptError:
+            logger.debug("Redis has forgotten the scripts; they are loaded again, and the turn is taken again.")
         finally:
             wire.close()
         return left
@@ -180,8 +186,9 @@ class Express:
         self.lease.trust(term, started)
         found: Due | None = None
         if more:
-            found = wire.read()
-            assert found is not None
+            with contextlib.suppress(NoScriptError):  # what was committed is said all the same
+                found = wire.read()
+        if found is not None:
             self.looked(found, started, term)
         return found, results, following
 

@@ -36,11 +36,12 @@ class Wire:
     connection is dropped, and nobody reads the answer of another.
     """
 
-    def __init__(self, client: Any) -> None:
+    def __init__(self, client: Any, loaded: set[str]) -> None:
         self._pool = client.connection_pool
         self._connection: Any = None
         self._readers: deque[Callable[[Any], Any]] = deque()
-        self._loaded: set[str] = set()
+        #: Scripts the server has, as far as is known; kept by the caller from one wire to the next.
+        self._loaded = loaded
 
     def _open(self) -> Any:
         if self._connection is None:
@@ -71,7 +72,7 @@ class Wire:
         read = self._readers.popleft()
         try:
             return read(self._connection.read_response())
-        except NoScriptError:
+        except NoScriptError:  # SCRIPT FLUSH, or another server behind this address
             self._loaded.clear()
             raise
 

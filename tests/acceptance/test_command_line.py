@@ -201,6 +201,7 @@ def test_what_runs_is_shown(shell, schedule):
         id_ = shell("run", "a").strip()
         rows = eventually(lambda: [r for r in schedule.history("a") if r.task_id == id_])
         assert rows[0].how == "trigger"
+        eventually(lambda: len(schedule.history("a", n=5)) == 5, "it is sent some times")
         found = shell.json("history", "history", "a", "-n", "5")
         assert len(found) == 5
         assert shell.json("history", "history", "--since", "2090-01-01T00:00") == []
