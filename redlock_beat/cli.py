@@ -690,7 +690,8 @@ def import_(schedule: Schedule, file: IO[str], dry_run: bool, yes: bool, as_json
             click.confirm(f"Bring in {total} entries?", abort=True)
         kept.seek(0)
         with _progress(total, "Importing", hidden=dry_run or as_json) as advance:
-            _report(load(schedule, kept, dry_run=dry_run, progress=advance), dry_run, as_json)
+            counts = _counted(load(schedule, kept, dry_run=dry_run, progress=advance), dry_run and not as_json)
+    _report(counts, dry_run, as_json)
 
 
 def _kept(file: IO[str], copy: IO[str]) -> Iterator[str]:
@@ -764,28 +765,33 @@ def _bring_in(schedule: Schedule, found: Iterator[Any], total: int, dry_run: boo
             yield from take(schedule, page, dry_run=dry_run)
 
     with _progress(total, "Importing", hidden=dry_run or as_json) as advance:
-        _report(arriving(advance), dry_run, as_json)
+        counts = _counted(arriving(advance), dry_run and not as_json)
+    _report(counts, dry_run, as_json)
     for one in unfit:
         click.secho(f"left out: {clean(one.name)}: {clean(one.why)}", fg="yellow", err=True)
     if unfit:
         click.get_current_context().exit(1)
 
 
-def _report(found: Iterator[Difference], dry_run: bool, as_json: bool) -> None:
-    counts: dict[str, int] = {}
+def _counted(found: Iterator[Difference], shown: bool) -> dict[str, int]:
+    """How many were added, changed and so on; each of those is shown, too, if it is to be."""
+    counts = dict.fromkeys(_WHAT, 0)
     for one in found:
-        counts[one.what] = counts.get(one.what, 0) + 1
-        if dry_run and not as_json and one.what in ("added", "changed"):
-            click.secho(f"{'+' if one.what == 'added' else '~'} {clean(one.name)}",
-                        fg="green" if one.what == "added" else "yellow")  # fmt: skip
-            for field, before, after in one.fields:
-                click.echo(
-                    f"    {field}: {clean(json.dumps(before, default=str))} -> {clean(json.dumps(after, default=str))}"
-                )
+        counts[one.what] += 1
+        if shown and one.what in ("added", "changed"):
+            added = one.what == "added"
+            click.secho(f"{'+' if added else '~'} {clean(one.name)}", fg="green" if added else "yellow")
+            for field, *values in one.fields:
+                before, after = (clean(json.dumps(value, default=str)) for value in values)
+                click.echo(f"    {field}: {before} -> {after}")
+    return counts
+
+
+def _report(counts: dict[str, int], dry_run: bool, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"dry_run": dry_run, **{what: counts.get(what, 0) for what in _WHAT}}))
+        click.echo(json.dumps({"dry_run": dry_run, **counts}))
         return
-    said = ", ".join(f"{counts.get(what, 0)} {words}" for what, words in _WHAT.items() if counts.get(what))
+    said = ", ".join(f"{counts[what]} {words}" for what, words in _WHAT.items() if counts[what])
     click.echo(f"{'Would be: ' if dry_run else ''}{said or 'nothing'}.")
 
 
