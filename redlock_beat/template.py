@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 import types
 import uuid
@@ -245,26 +246,33 @@ def whole_refusal(app: Any) -> str | None:
     return _foreign(app)
 
 
+def _own(function: Any) -> bool:
+    """Whether a function is Celery's or kombu's own: not one that somebody has put in its place."""
+    import celery
+    import kombu
+
+    # With the separator: other packages have these words in their names and paths, instrumentation above all.
+    homes = tuple(f"{Path(package.__file__).parent}{os.sep}" for package in (celery, kombu))
+    function = getattr(function, "__func__", function)
+    return isinstance(function, types.FunctionType) and function.__code__.co_filename.startswith(homes)
+
+
 def _foreign(app: Any) -> str | None:
     """Who stands between: code that is not Celery's or kombu's own may write something of its own."""
-    import celery
     import kombu
     from celery.app.amqp import AMQP
     from celery.app.base import Celery
+    from celery.app.task import Task
     from kombu.transport.virtual import Channel
-
-    homes = (str(Path(celery.__file__).parent), str(Path(kombu.__file__).parent))
-
-    def own(function: Any) -> bool:
-        function = getattr(function, "__func__", function)
-        return isinstance(function, types.FunctionType) and function.__code__.co_filename.startswith(homes)
 
     amqp = app.amqp
     # `producer_or_acquire` is ours while rendering; it hands on the producer it is given.
     looked_at = {
+        "Task.apply_async": Task.apply_async,
         "Celery.send_task": app.send_task,
         "AMQP.send_task_message": amqp.send_task_message,
-        "AMQP.create_task_message": amqp.task_protocols.get(2) if type(amqp) is AMQP else None,
+        "AMQP.create_task_message": amqp.create_task_message,
+        "AMQP.as_task_v2": amqp.task_protocols.get(2) if type(amqp) is AMQP else None,
         "Producer.publish": kombu.Producer.publish,
         "Producer._publish": kombu.Producer._publish,
         "Channel.basic_publish": Channel.basic_publish,
@@ -273,7 +281,7 @@ def _foreign(app: Any) -> str | None:
     if "send_task" in vars(app) or not issubclass(type(app), Celery):
         return "Celery.send_task is not Celery's own"
     for what, function in looked_at.items():
-        if not own(function):
+        if not _own(function):
             return f"{what} is not Celery's own"
     if amqp.Producer is not kombu.Producer:
         return "its Producer is not kombu's own"
@@ -299,16 +307,15 @@ def _entry_refusal(app: Any, entry: Entry) -> str | None:
             own = getattr(getattr(Task, name), "__func__", getattr(Task, name))
             if getattr(function, "__func__", function) is not own:
                 return f"its task has a {name} of its own"
-    if not isinstance(Task.apply_async, types.FunctionType) or "celery" not in Task.apply_async.__code__.co_filename:
-        return "Task.apply_async is not Celery's own"
     if getattr(task, "_dump_pydantic_arguments", None) is not None:
         return "its task turns its arguments into something else"
     return None
 
 
 def fingerprint(app: Any) -> tuple[Any, ...]:
-    """Changes when anything does that a shape depends on: receivers, the registry, the configuration."""
+    """Changes when anything does that a shape depends on: receivers, the registry, the configuration, the code."""
     from celery import signals
+    from celery.app.task import Task
 
     conf = app.conf
     receivers = tuple(
@@ -316,4 +323,5 @@ def fingerprint(app: Any) -> tuple[Any, ...]:
         for name in ("before_task_publish", "after_task_publish", "task_sent")
     )
     said = tuple((key, id(value)) for key, value in conf.changes.items())
-    return receivers, len(app.tasks), said, id(app.amqp), id(app.tasks), len(conf.maps)
+    code = (id(Task.apply_async), id(type(app).send_task))
+    return receivers, len(app.tasks), said, id(app.amqp), id(app.tasks), len(conf.maps), code

@@ -8,7 +8,9 @@ import random
 import types
 import uuid
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import celery
 import pytest
 from celery import Task, signals
 from celery.schedules import crontab
@@ -209,8 +211,19 @@ def test_instrumented_code_is_not_frozen_into_a_template(leading, monkeypatch):
         assert "send_task" in refusal(app, entry)
     with monkeypatch.context() as patch:
         patch.setattr(app.amqp, "create_task_message", lambda *args, **kwargs: None, raising=False)
-        with pytest.raises(Exception):  # noqa: B017 - whatever that breaks
-            shape_of(beat.scheduler.renderer, entry, 1, 0.0)
+        assert "create_task_message" in refusal(app, entry)
+    # Instrumentation lives in files named after what it instruments.
+    for where in (
+        "/site-packages/tracing/integrations/celery/__init__.py",
+        f"{Path(celery.__file__).parent}_more/a.py",
+    ):
+        made: dict = {"original": original}
+        exec(compile("def apply_async(self, *a, **k): return original(self, *a, **k)", where, "exec"), made)
+        before = fingerprint(app)
+        with monkeypatch.context() as patch:
+            patch.setattr(Task, "apply_async", made["apply_async"])
+            assert "apply_async" in refusal(app, entry), where
+            assert fingerprint(app) != before
     assert refusal(app, entry) is None
 
 
