@@ -157,11 +157,13 @@ class Dispatcher:
         self._batch: list[_Batched] = []
         self._batch_began, self._batch_room = 0.0, BYTES
         self._sent = 0
+        # Something failed on the way: the outbox may hold what the publisher has not heard of.
+        self._unsure = False
         self._beaten_at = float("-inf")
         self._pulse_text, self._pulse_at = "", float("-inf")
         self.express = Express(
             settings, store, lease, renderer, self.now, self._expressed, self._looked, self._pulse, self._render,
-            self.cache, size=min(200, settings.batch_size),
+            self._row, publisher.submit, self.cache, size=min(200, settings.batch_size),
         )  # fmt: skip
 
     # --- a new term ---
@@ -177,17 +179,21 @@ class Dispatcher:
         self._retry_quarantine(term)
 
     def _take_over_outbox(self, term: Term) -> None:
-        items = []
-        for item_id, stamped in self.store.outbox_load(term.fence):
-            try:
-                items.append(unstamp(item_id, stamped))
-            except (ValueError, IndexError, TypeError):
-                logger.error("The outbox holds an item %r that cannot be read; it is left where it is.", item_id)  # noqa: TRY400
-            self.lease.renew_if_needed(term)
-        if items:
+        def load() -> list[Item]:
+            items = []
+            for item_id, stamped in self.store.outbox_load(term.fence):
+                try:
+                    items.append(unstamp(item_id, stamped))
+                except (ValueError, IndexError, TypeError):
+                    logger.error("The outbox holds an item %r that cannot be read; it is left where it is.", item_id)  # noqa: TRY400
+                self.lease.renew_if_needed(term)
             items.sort(key=lambda item: (item.nominal, item.id))
-            logger.info("Publishing %d messages that the term before had claimed.", len(items))
-            self.publisher.submit(items)
+            return items
+
+        found = self.publisher.take_over(load)
+        if found:
+            logger.info("Publishing %d messages that were claimed before, by whomever.", found)
+        self._unsure = False
 
     def _retry_quarantine(self, term: Term) -> None:
         reports = self.store.quarantined()
@@ -214,34 +220,44 @@ class Dispatcher:
         return at + round((monotonic() - when) * MICROS)
 
     def turn(self, term: Term) -> Turn:
-        """Send what is due now, one batch of it or, where messages can be filled in, many."""
-        express = self.renderer.direct and self.express.willing()
-        due = self._due(term, self.express.fetch if express else self.settings.batch_size, whole=express)
-        room = None if self.renderer.direct else max(0, self.settings.outbox_limit - due.outbox)
+        """Send what is due now: as much of it as the quick way takes, and one batch of the rest."""
+        try:
+            if self._unsure:
+                self._take_over_outbox(term)
+            return self._send(term)
+        except BaseException:
+            self._unsure = True  # a reply was lost, perhaps that of a claim
+            raise
+
+    def _send(self, term: Term) -> Turn:
+        express = self.express
+        express.prepare()
+        due = self._due(term, express.fetch)
+        room = None if express.direct else max(0, self.settings.outbox_limit - due.outbox)
         if room == 0 and (due.entries or due.manual):
             return Turn(due.now, due.next_at, 0, busy=False, blocked=True)
         self._sent = 0
         self._batch.clear()  # what a turn that failed has left
         if due.entries or due.manual:
-            self._manual(term, due.manual[:room])
-            entries = due.entries[:room]
-            if express:
-                aside = {*self._slow, *self._bad} if self._slow or self._bad else ()
-                self.express.broker_db = self.broker_db
-                entries = self.express.run(term, due, aside)
-            self._entries(term, entries, room)
+            manual = due.manual[:room]
+            self._manual(term, manual)
             self._flush(term)
-            self.express.failed.difference_update(item.name for item in entries)
+            aside = {*self._slow, *self._bad} if self._slow or self._bad else ()
+            express.broker_db = self.broker_db
+            entries = express.run(term, replace(due, outbox=due.outbox + len(manual)), aside)
+            self._entries(term, entries, express.room)
+            self._flush(term)
+            express.failed.difference_update(item.name for item in entries)
             self.watch.rest()
         busy = bool(due.entries or due.manual)
         return Turn(due.now, due.next_at, self._sent, busy=busy, blocked=False)
 
-    def _due(self, term: Term, limit: int, whole: bool) -> Due:
+    def _due(self, term: Term, limit: int) -> Due:
         started = monotonic()
         heartbeat = ""
         if started - self._beaten_at > self.lease.ttl / 3:  # an idle leader: its renewal carries it along
             heartbeat, self._beaten_at = self.heartbeat("leader", term), started
-        due = self.store.due(term.fence, limit, self.lease.token, heartbeat, whole=whole)
+        due = self.store.due(term.fence, limit, self.lease.token, heartbeat)
         self._looked(due, started, term)
         return due
 
@@ -258,13 +274,13 @@ class Dispatcher:
             )
 
     def _expressed(self, name: str, task: str, nominal: int, id_: str, term: Term) -> None:
-        """An occurrence was sent by the quick way."""
+        """An occurrence was sent or claimed by the quick way."""
         self._sent += 1
         self.sent_total += 1
         if logger.isEnabledFor(logging.INFO):
             late = (self.now() - nominal) / 1000
             logger.info("Scheduler: Sending due task %s (%s) id=%s %.1f ms late", name, task, id_, late)
-        if hooks.listening():
+        if hooks.listening() and self.express.direct:  # else it is sent when the broker has accepted it
             hooks.emit(hooks.Sent(self.now() / MICROS, name, task, nominal / MICROS, id_, term.epoch))
 
     def _pulse(self, term: Term) -> str:
@@ -662,7 +678,7 @@ class Dispatcher:
 
     # --- rows and heartbeats ---
 
-    def _row(self, what: str, name: str, nominal: int, id_: str, term: Term, how: str) -> list[Any]:
+    def _row(self, what: str, name: str, nominal: int, id_: str, term: Term, how: str = "") -> list[Any]:
         row: list[Any] = ["is", what, "entry", name, "nominal", nominal, "epoch", term.epoch, "by", self.lease.owner]
         if id_:
             row += ["id", id_]

@@ -1,5 +1,7 @@
 """The quick way from due to sent: messages filled in, many at a time, Redis and Python both at work.
 
+"Sent" is in the queue, or behind another broker in the outbox.
+
 For an entry whose messages have a :class:`~redlock_beat.template.Shape` and of which one slot is due,
 everything comes out of what ``due`` brought along: nothing is kept an entry, so a hundred thousand
 entries are as quick as a thousand. Where there is no shape (a receiver of a publish signal, say) the
@@ -38,6 +40,7 @@ from .connection import TROUBLE
 from .entry import Entry
 from .errors import Deposed
 from .lease import Lease, Term
+from .outbox import Item, stamp
 from .policies import act_at, plan
 from .render import Rendered, Renderer
 from .schedules import Crontab, Once, Rules
@@ -79,6 +82,8 @@ class _Batch:
 
     groups: dict[str, Many] = field(default_factory=dict)
     said: dict[str, list[tuple[str, str, int, str]]] = field(default_factory=dict)
+    #: What the publisher gets of it once it is claimed; then everything is in the one group of the outbox.
+    items: list[Item] = field(default_factory=list)
     size: int = 0
 
 
@@ -100,6 +105,10 @@ class Express:
     heartbeat: Callable[[Term], str]
     #: Renders one occurrence, renewing the term and watching the time.
     render: Callable[[Term, Entry, int, str], Rendered]
+    #: The row of the ledger of an occurrence, for the outbox.
+    row: Callable[[str, str, int, str, Term], list[Any]]
+    #: Told what was claimed for another broker.
+    claimed: Callable[[list[Item]], None]
     cache: Cache
     size: int = 200
     broker_db: int = 0
@@ -108,6 +117,9 @@ class Express:
     failed: set[str] = field(default_factory=set)
     #: What was rendered here and has to go the other way: (name, slot) -> messages, or what rendering raised.
     kept: dict[tuple[str, int], Rendered | Exception] = field(default_factory=dict)
+    #: Whether messages go to this Redis itself; else to the outbox, and for how many there is room.
+    direct: bool = False
+    room: int | None = None
     _shapes: dict[Any, Shape | tuple[str, float]] = field(default_factory=dict)
     _print: Any = None
     _whole: str | None = None
@@ -123,11 +135,10 @@ class Express:
         """How many due entries to ask for: two batches."""
         return 2 * self.size
 
-    def willing(self) -> bool:
-        """Whether the broker is this Redis at this moment; looks, too, whether messages can be filled in."""
-        if not self.renderer.still_direct():
-            return False
-        seen = (fingerprint(self.renderer.app), self.renderer.proof)
+    def prepare(self) -> None:
+        """Look whether the broker is this Redis at this moment, and whether messages can be filled in."""
+        self.direct = self.renderer.still_direct()
+        seen = (fingerprint(self.renderer.app), self.direct, self.renderer.proof)
         if seen != self._print:
             self._print = seen
             self._shapes.clear()
@@ -135,7 +146,6 @@ class Express:
             if self._whole and self._whole not in self._said:
                 self._said.add(self._whole)
                 logger.info("Each message is rendered by itself, which is slower: %s.", self._whole)
-        return True
 
     def run(self, term: Term, due: Due, aside: Container[str]) -> list[DueItem]:
         """Send what is due and can be filled in; what is left has to be rendered."""
@@ -143,8 +153,9 @@ class Express:
         until = monotonic() + SPAN
         self._typed = due.typed
         self.kept.clear()
-        ready = self._make(term, due.entries[: self.size], aside, left)
-        ahead = due.entries[self.size :]
+        self._has_room(due, 0)
+        ready = self._make(term, due.entries[: self.size][: self.room], aside, left)
+        ahead = due.entries[self.size :][: self.room]
         more = due.backlog > len(due.entries) + len(due.manual)
         wire = self.wire(self.store.client, self._loaded)
         try:
@@ -153,7 +164,8 @@ class Express:
                 done, ready = ready, timed
                 ahead, more = [], False
                 if found is not None:
-                    ahead = self._fresh(found, ready, left)
+                    self._has_room(found, ready.size)
+                    ahead = self._fresh(found, ready, left)[: self.room]
                     self._typed = self._typed or found.typed
                     more = bool(ahead) and not found.manual and monotonic() < until
                 self._account(done, results, term)
@@ -205,11 +217,11 @@ class Express:
             *term.fence.words, self.settings.ledger_size, self.broker_db, k.db, self.lease.token,
             self.heartbeat(term), self.lease.owner, json.dumps(columns, ensure_ascii=False), *messages,
         ]  # fmt: skip
-        keys = [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.beats]
+        keys = [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.beats, k.outbox]
         return wire.script("commit_many", keys, args, _outcome)
 
     def _look(self, wire: Wire, term: Term, skip: int) -> bytes:
-        step = steps_due(self.store.keys, term.fence, self.size, self.lease.token, "", skip, True)
+        step = steps_due(self.store.keys, term.fence, self.size, self.lease.token, "", skip)
         return wire.script(step.script, step.keys, step.args, due_of)
 
     def _timed(self, size: int, took: float) -> None:
@@ -218,6 +230,10 @@ class Express:
             return
         aim = max(0.5, min(1.5, AIM / max(took, 1e-6) * size / self.size))
         self.size = max(FEWEST, min(self.settings.batch_size, round(self.size * aim)))
+
+    def _has_room(self, due: Due, ready: int) -> None:
+        """How many more the outbox takes: it is so long, and will be so much longer with what is ready."""
+        self.room = None if self.direct else max(0, self.settings.outbox_limit - due.outbox - ready)
 
     def _fresh(self, due: Due, ready: _Batch, left: list[DueItem]) -> list[DueItem]:
         """What is due and not at hand already."""
@@ -230,11 +246,14 @@ class Express:
         at = 0
         for said in batch.said.values():
             for one in said:
-                if results[at] == "o":
+                if results[at] in "oc":
                     self.sent(*one, term)
                 elif results[at] == "f":
                     self.failed.add(one[0])
                 at += 1
+        claimed = [item for item, result in zip(batch.items, results, strict=False) if result == "c"]
+        if claimed:
+            self.claimed(claimed)
 
     # --- making messages ready ---
 
@@ -289,6 +308,10 @@ class Express:
                     if not message:
                         left.append(item)
                         continue
+                if not key:
+                    once = data.get("delivery") == "at_most_once"
+                    batch.items.append(self._claim(term, name, nominal, id_, once, message))
+                    message = batch.items[-1].stamped
             except (Deposed, *TROUBLE):
                 raise
             except Exception:  # noqa: BLE001 - rubbish, or arguments that do not fit: the other way says so
@@ -332,10 +355,18 @@ class Express:
         except Exception as exc:  # noqa: BLE001 - user code may raise anything; the dispatcher deals with it
             self.kept[item.name, nominal] = exc
             return "", None
-        if rendered.direct and len(rendered.pushes) == 1 and rendered.pushes[0][0] == "LPUSH":
-            return rendered.pushes[0][1], rendered.pushes[0][2]
-        self.kept[item.name, nominal] = rendered
-        return "", None
+        one = rendered.single()
+        if one is None or rendered.direct is not self.direct:
+            self.kept[item.name, nominal] = rendered
+            return "", None
+        return one
+
+    def _claim(self, term: Term, name: str, nominal: int, id_: str, once: bool, message: bytes | str) -> Item:
+        """The item that an occurrence is in the outbox."""
+        call = message if isinstance(message, str) else message.decode()
+        row = self.row("sent", name, nominal, id_, term)
+        text = stamp(term.epoch, name, nominal, id_, once, row, call)
+        return Item(f"{id_}:0", text, name, nominal, id_, once, row, call)
 
     def _following(
         self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int

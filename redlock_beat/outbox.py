@@ -40,8 +40,14 @@ logger = logging.getLogger("redlock_beat")
 ACK_BATCH = 100
 #: Messages published before the broker's confirmations are waited for.
 MANY = 100
+#: Bytes written to the broker's socket at a time, about.
+FRAMES = 1_000_000
+#: Queues and exchanges remembered as declared.
+DECLARED = 1_000
 #: The longest pause of an item that is itself at fault.
 ITEM_PAUSE = 60.0
+
+_dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 @dataclass(slots=True)
@@ -49,7 +55,7 @@ class Item:
     """One message in the outbox."""
 
     id: str
-    stamped: str  # as it stands in Redis: "epoch json"
+    stamped: str  # as it stands in Redis, see :func:`stamp`
     name: str
     nominal: int
     task_id: str
@@ -62,21 +68,23 @@ class Item:
 
 
 def stamp(epoch: int, name: str, nominal: int, id_: str, at_most_once: bool, row: list[Any], call: str) -> str:
-    """An item as it stands in Redis."""
-    data = [name, nominal, id_, int(at_most_once), row, call]
-    return f"{epoch} {json.dumps(data, separators=(',', ':'), ensure_ascii=False)}"
+    """An item as it stands in Redis: the epoch, what is said of the call, and on a line of its own the call."""
+    return f"{epoch} {_dump([name, nominal, id_, int(at_most_once), row])}\n{call}"
 
 
 def unstamp(item_id: str, stamped: str) -> Item:
     """The item of a text; ValueError when it is none."""
-    name, nominal, id_, once, row, call = json.loads(stamped.split(" ", 1)[1])
-    return Item(item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), str(call))
+    head, call = stamped.split("\n", 1)
+    name, nominal, id_, once, row = json.loads(head.split(" ", 1)[1])
+    return Item(item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), call)
 
 
 class Confirms:
     """A channel of py-amqp's on which the broker confirms what it has taken, many at a time."""
 
     def __init__(self, connection: Any, producer: Any) -> None:
+        from amqp.method_framing import frame_writer
+
         channel = connection.channel()
         channel.confirm_select()
         # kombu's connection makes each publish wait for its confirmation; here they are counted instead.
@@ -85,32 +93,49 @@ class Confirms:
         channel.events["basic_nack"].add(self._nack)
         self._plain = channel._basic_publish
         self._connection = connection
+        self._amqp = channel.connection
+        self._writer = frame_writer(self._amqp, self)
         self._producer = producer(channel, auto_declare=False)
+        self._frames = bytearray()
         self._tag = 0
         self._item: Item | None = None
         self._waiting: dict[int, Item] = {}
         #: What the broker has taken of those published last.
         self.accepted: list[Item] = []
 
-    def publish(self, call: dict[str, Any], item: Item) -> None:
-        """Publish, without waiting."""
-        if not self._waiting:
-            self.accepted = []
-        self._item = item
-        publish_call(self._producer, call)
+    def publish(self, items: list[tuple[Item, dict[str, Any]]], seconds: float) -> None:
+        """Publish these and wait until the broker has answered for each; `accepted` are those it has taken."""
+        self.accepted = []
+        # py-amqp writes each message to the socket by itself; here they go together.
+        writer, self._amqp.frame_writer = self._amqp.frame_writer, self._writer
+        try:
+            for self._item, call in items:
+                publish_call(self._producer, call)
+        finally:
+            self._amqp.frame_writer = writer
+        self._flush()
+        deadline = monotonic() + seconds
+        with self._amqp.transport.having_timeout(seconds):  # once for all, and not for each read
+            while self._waiting:
+                self._connection.drain_events()
+                if monotonic() > deadline and self._waiting:
+                    raise TimeoutError(f"the broker has not confirmed within {seconds:g} s")
+
+    def write(self, frames: Any) -> None:
+        """Called by py-amqp's writer."""
+        self._frames += frames
+        if len(self._frames) > FRAMES:
+            self._flush()
+
+    def _flush(self) -> None:
+        frames, self._frames = self._frames, bytearray()
+        self._amqp.transport.write(frames)
 
     def _counted(self, *args: Any, **kwargs: Any) -> Any:
         self._tag += 1
         assert self._item is not None
         self._waiting[self._tag] = self._item
         return self._plain(*args, **kwargs)
-
-    def wait(self, seconds: float) -> list[Item]:
-        """Wait until the broker has answered for each; those it has taken."""
-        deadline = monotonic() + seconds
-        while self._waiting:
-            self._connection.drain_events(timeout=max(0.01, deadline - monotonic()))
-        return self.accepted
 
     def _answered(self, tag: int, multiple: bool) -> list[Item]:
         tags = [one for one in self._waiting if one <= tag] if multiple else [tag]
@@ -145,11 +170,15 @@ class Publisher:
         self._known: set[str] = set()
         # Under way, or accepted and not yet removed: never published again by this process.
         self._held: set[str] = set()
+        # Removed since the outbox was last about to be read, see :meth:`take_over`.
+        self._removed: set[str] | None = None
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._producer: Any = None
         self._confirms: Confirms | None = None
+        # Queues and exchanges declared on this connection; held, so that their ids are nobody else's.
+        self._declared: dict[int, Any] = {}
         #: How many of the next items are published one by one.
         self._singly = 0
         self._pauses = Pauses(longest_pause)
@@ -172,6 +201,21 @@ class Publisher:
         if items:
             self._start()
             self._wake.set()
+
+    def take_over(self, load: Callable[[], list[Item]]) -> int:
+        """Publish what stands in the outbox, as *load* reads it: all but what is at hand here already."""
+        removed: set[str] = set()
+        self._removed = removed  # what is removed while it is read is not published once more
+        try:
+            # In the order in which an item moves on, so that none slips through between two looks.
+            items = [
+                item for item in load()
+                if item.id not in self._known and item.id not in self._held and item.id not in removed
+            ]  # fmt: skip
+        finally:
+            self._removed = None
+        self.submit(items)
+        return len(items)
 
     def waiting(self) -> int:
         """Items not yet accepted."""
@@ -289,7 +333,11 @@ class Publisher:
         """Declare what a message needs beforehand: an error then is no other message's."""
         try:
             for entity in call["declare"]:
-                self._producer.maybe_declare(entity)
+                if id(entity) not in self._declared:
+                    self._producer.maybe_declare(entity)
+                    if len(self._declared) >= DECLARED:
+                        self._declared.clear()
+                    self._declared[id(entity)] = entity
         except Exception as exc:  # noqa: BLE001 - its own publish will fail alike, and say so
             logger.debug("A declaration was refused: %s", mask(exc))
             self._disconnect()
@@ -302,25 +350,33 @@ class Publisher:
         waiting = {item.id: item for item, _ in items}
         self._held.update(waiting)
         try:
-            for item, call in items:
-                confirms.publish(call, item)
-            for item in confirms.wait(self.timeout):
-                del waiting[item.id]
-                self._accepted(item)
+            confirms.publish(items, self.timeout)
         except Exception as exc:  # noqa: BLE001 - transports raise what they like
-            accepted = confirms.accepted
-            for item in accepted:
-                if waiting.pop(item.id, None) is not None:
-                    self._accepted(item)
+            self._accepted_of(confirms, waiting)
             self._held.difference_update(waiting)
+            lost = self._is_lost(exc)
             self._disconnect()
             self._queue.extendleft(reversed(list(waiting.values())))
-            if waiting:
+            if not lost:
+                self._singly = len(waiting)  # one of them is at fault itself: by itself it is found out
+            elif waiting:
                 self._refused(self._queue.popleft(), exc)
             return
+        self._accepted_of(confirms, waiting)
         for item in waiting.values():  # the broker said no to these
             self._held.discard(item.id)
             self._at_fault(item, ConnectionError("the broker did not take it (nack)"))
+
+    def _accepted_of(self, confirms: Confirms, waiting: dict[str, Item]) -> None:
+        for item in confirms.accepted:
+            del waiting[item.id]
+            self._accepted(item)
+
+    def _is_lost(self, exc: Exception) -> bool:
+        """Whether an error says that the connection is lost, and not that this message is at fault."""
+        connection = self._connection
+        lost = (*connection.recoverable_connection_errors, *connection.connection_errors, OSError)
+        return isinstance(exc, lost) and not isinstance(exc, connection.recoverable_channel_errors)
 
     def _accepted(self, item: Item) -> None:
         self._known.discard(item.id)
@@ -377,7 +433,6 @@ class Publisher:
 
     def _send(self, item: Item, producer: Any) -> None:
         self._held.add(item.id)
-        broken = (*self._connection.recoverable_connection_errors, *self._connection.connection_errors, OSError)
         try:
             publish_call(producer, read_call(item.call))
         except Exception as exc:  # noqa: BLE001 - transports raise what they like
@@ -390,7 +445,7 @@ class Publisher:
                     "Entry %r: the broker's answer to %s is unknown (%s); at_most_once, so it is not repeated.",
                     item.name, item.task_id, mask(exc),
                 )  # fmt: skip
-            elif isinstance(exc, broken) and not isinstance(exc, self._connection.recoverable_channel_errors):
+            elif self._is_lost(exc):
                 self._disconnect()
                 self._refused(item, exc)
             else:
@@ -410,6 +465,7 @@ class Publisher:
     def _disconnect(self) -> None:
         connection, self._connection, self._producer = self._connection, None, None
         self._confirms = None
+        self._declared.clear()
         if connection is not None:
             with contextlib.suppress(Exception):
                 # collapse() closes the socket without a farewell that a dead broker would never answer.
@@ -463,5 +519,8 @@ class Publisher:
                     return
                 time.sleep(0.05)
                 return
+            removed = self._removed
+            if removed is not None:
+                removed.update(item_id for item_id, _, _ in batch)
             self._held.difference_update(item_id for item_id, _, _ in batch)
             del self._done[: len(batch)]

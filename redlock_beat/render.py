@@ -52,6 +52,14 @@ class Rendered:
     #: The calls as they were made, serialized only if they are needed.
     raw: list[tuple[Any, ...]] = field(default_factory=list)
 
+    def single(self) -> tuple[str, str] | None:
+        """The list it is pushed to ('' for the outbox) and the message, if it is one message and nothing else."""
+        if not self.direct:
+            return ("", self.calls[0]) if len(self.calls) == 1 else None
+        if len(self.pushes) == 1 and self.pushes[0][0] == "LPUSH":
+            return self.pushes[0][1], self.pushes[0][2]
+        return None
+
 
 def task_id(prefix: str, uid: str, nominal: int, request: str = "") -> str:
     """The id of an occurrence: the same whoever sends it, never shared.
@@ -242,7 +250,8 @@ def _call(body: Any, priority: Any, content_type: Any, content_encoding: Any, he
             "routing_key": routing_key,
             "mandatory": bool(mandatory),
             "exchange": exchange,
-            "declare": [_entity(one) for one in declare or ()],
+            # A text in a text: many messages say the same, and it is read once for all of them.
+            "declare": kombu_dumps([_entity(one) for one in declare]) if declare else "",
         },
         separators=(",", ":"),
     )
@@ -272,16 +281,17 @@ def _declared(data: Mapping[str, Any]) -> Any:
 
 def read_call(text: str) -> dict[str, Any]:
     """What was captured, ready for :func:`publish_call`."""
-    call: dict[str, Any] = kombu_loads(text)
+    # kombu's way looks at each object in it for dates and the like; most messages hold none.
+    call: dict[str, Any] = kombu_loads(text) if '"__type__"' in text else json.loads(text)
     call["body"] = base64.b64decode(call["body"]) if call["raw"] else call["body"]
-    call["declare"] = [_known(json.dumps(one, sort_keys=True)) for one in call["declare"]]
+    call["declare"] = list(_entities(call["declare"])) if call["declare"] else []
     return call
 
 
 @lru_cache(maxsize=1_000)
-def _known(text: str) -> Any:
-    """A queue or exchange by what was written of it; many messages say the same."""
-    return _declared(json.loads(text))
+def _entities(text: str) -> tuple[Any, ...]:
+    """Queues and exchanges by what was written of them."""
+    return tuple(_declared(one) for one in kombu_loads(text))
 
 
 def publish_call(producer: Any, call: Mapping[str, Any]) -> None:

@@ -202,14 +202,12 @@ class Store:
 
     # --- dispatch ---
 
-    def due(
-        self, fence: Fence, limit: int, token: str = "", heartbeat: str = "", *, skip: int = 0, whole: bool = False
-    ) -> Due:
+    def due(self, fence: Fence, limit: int, token: str = "", heartbeat: str = "", *, skip: int = 0) -> Due:
         """What is due now; :class:`Deposed` when the term is over. Carries a heartbeat along.
 
-        With *whole*, definitions come along; *skip* leaves out the first that are due.
+        *skip* leaves out the first that are due.
         """
-        return self.run(steps_due(self.keys, fence, limit, token, heartbeat, skip, whole))
+        return self.run(steps_due(self.keys, fence, limit, token, heartbeat, skip))
 
     def definitions(self, names: Sequence[str]) -> list[str | None]:
         """The definitions of some entries."""
@@ -365,11 +363,11 @@ class Store:
             self.client.hdel(self.keys.beats, *gone)
 
 
-def steps_due(keys: Keys, fence: Fence, limit: int, token: str, heartbeat: str, skip: int, whole: bool) -> Step[Due]:
+def steps_due(keys: Keys, fence: Fence, limit: int, token: str, heartbeat: str, skip: int) -> Step[Due]:
     """Ask for what is due."""
     k = keys
     names = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine]
-    return Step(due_of, "due", names, [*fence.words, limit, token, heartbeat, skip, int(whole)])
+    return Step(due_of, "due", names, [*fence.words, limit, token, heartbeat, skip])
 
 
 def due_of(got: Any) -> Due:

@@ -30,6 +30,7 @@ from .render import HEADER_DUE, HEADER_ENTRY, Renderer
 PROVE_SECONDS, PROVE_MESSAGES = 60.0, 100_000
 
 _dump = json.JSONEncoder().encode
+_dump_call = json.JSONEncoder(separators=(",", ":")).encode
 _text = json.encoder.encode_basestring_ascii
 _PLACES = ("body", "id", "argsrepr", "kwargsrepr", "name", "due", "expires", "tag")
 
@@ -43,7 +44,7 @@ class Shape:
     """Messages of one task with one set of options."""
 
     task: str
-    #: The list they are pushed to.
+    #: The list they are pushed to; '' when they are calls for the outbox.
     key: str
     #: The message with ``%b`` where something is filled in, and what goes there in which order.
     pattern: bytes
@@ -71,7 +72,7 @@ class Shape:
         argsize, kwargsize, levels = self.longest
         ident = id_.encode()
         values = (
-            b2a_base64(body.encode(), newline=False), ident,
+            b2a_base64(body.encode(), newline=False) if self.key else _text(body).encode(), ident,
             _text(shown(args or (), argsize, levels)).encode(), _text(shown(kwargs, kwargsize, levels)).encode(),
             _text(name).encode(), repr(nominal / MICROS).encode(),
             b"" if self.expires is None else self._expires(now), tag.encode(),
@@ -130,40 +131,33 @@ def prove(renderer: Renderer, shape: Shape, entry: Entry, now: int) -> None:
     if why:
         raise Refused(why)
     key, text, id_, name, nominal, at = _message(renderer, entry, now)
-    tag = json.loads(text)["properties"]["delivery_tag"]
+    tag = json.loads(text)["properties"].get("delivery_tag", "")
     filled = shape.fill(list(entry.args), dict(entry.kwargs), name, id_, nominal, tag, at)
     if key != shape.key or filled != text.encode():
         raise Refused("two messages of it differ in more than what is filled in")
 
 
 def _message(renderer: Renderer, entry: Entry, now: int) -> tuple[str, str, str, str, int, int]:
-    """One message, rendered for an occurrence that never was: nothing of it leaves this process."""
+    """One message, rendered for an occurrence that never was: nothing of it leaves this process.
+
+    The list it is for, or '' for the outbox; the message; and what went into it.
+    """
     id_, name = str(uuid.uuid4()), f"probe {secrets.token_hex(8)}"
     nominal, at = now - secrets.randbelow(86400 * MICROS), now - secrets.randbelow(86400 * MICROS)
-    rendered = renderer.render(replace(entry, name=name), nominal, id_, at)
-    if not rendered.direct:
-        raise Refused("it goes to a broker that is not this Redis")
-    if len(rendered.pushes) != 1 or rendered.pushes[0][0] != "LPUSH":
+    one = renderer.render(replace(entry, name=name), nominal, id_, at).single()
+    if one is None:
         raise Refused("it is more than one message for one queue")
-    _, key, text = rendered.pushes[0]
-    return key, text, id_, name, nominal, at
+    return *one, id_, name, nominal, at
 
 
 def _cut(
     app: Any, entry: Entry, prove_at: float, key: str, text: str, id_: str, name: str, nominal: int, at: int
 ) -> Shape:
-    message = json.loads(text)
-    if _dump(message) != text:
+    message, dump = json.loads(text), _dump if key else _dump_call
+    if dump(message) != text:
         raise Refused("its serializer writes JSON in a way of its own")
     headers, properties = message["headers"], message["properties"]
-    if properties.get("body_encoding") != "base64" or message.get("content-type") != "application/json":
-        raise Refused("its body is not JSON")
-    if (properties.get("delivery_info") or {}).get("exchange") != "":
-        raise Refused("it goes to a named exchange, whose bindings may change")
-    try:
-        body = base64.b64decode(message["body"]).decode()
-    except ValueError:
-        raise Refused("its body is compressed, or no text") from None
+    body = _body(message) if key else _body_of_call(message)
     longest = (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, app.conf.task_repr_maxlevels)
     args, kwargs = list(entry.args), dict(entry.kwargs)
     start = f"[{_dump(args)}, {_dump(kwargs)}, "
@@ -171,7 +165,7 @@ def _cut(
         raise Refused("its body is not of protocol 2, or its arguments are not written as JSON alone")
     options_expire = _expiry(app, entry)
     mark = secrets.token_hex(8)
-    places = {place: f"{mark}{place}" for place in _PLACES}
+    places = {place: f"{mark}{place}" for place in _PLACES if key or place != "tag"}
     message["body"] = places["body"]
     for holder, field, value, place in (
         (headers, "id", id_, "id"), (headers, "root_id", id_, "id"), (properties, "correlation_id", id_, "id"),
@@ -180,15 +174,17 @@ def _cut(
         (headers, HEADER_ENTRY, name, "name"), (headers, HEADER_DUE, nominal / MICROS, "due"),
         (properties, "delivery_tag", properties.get("delivery_tag"), "tag"),
     ):  # fmt: skip
+        if place not in places:
+            continue
         if holder.get(field) != value or value is None:
             raise Refused(f"its {field} is not what Celery makes of this entry")
         holder[field] = places[place]
     if options_expire is not None:
         headers["expires"] = places["expires"]
-    pattern = _dump(message).replace("%", "%%")
+    pattern = dump(message).replace("%", "%%")
     for place, said in places.items():
         # Texts keep their quotes; what brings its own, or is a number, takes the quotes' place.
-        quoted = place in ("argsrepr", "kwargsrepr", "name", "due")
+        quoted = place in ("argsrepr", "kwargsrepr", "name", "due") or (place == "body" and not key)
         pattern = pattern.replace(f'"{said}"' if quoted else said, f"\0{_PLACES.index(place)}\0")
     if id_ in pattern or name in pattern or mark in pattern:
         raise Refused("its id or name stands where it is not expected")
@@ -206,6 +202,25 @@ def _cut(
         longest=longest,
         prove_at=prove_at,
     )
+
+
+def _body(message: dict[str, Any]) -> str:
+    """The body of a message for a list of Redis's."""
+    properties = message["properties"]
+    if properties.get("body_encoding") != "base64" or message.get("content-type") != "application/json":
+        raise Refused("its body is not JSON")
+    if (properties.get("delivery_info") or {}).get("exchange") != "":
+        raise Refused("it goes to a named exchange, whose bindings may change")
+    try:
+        return base64.b64decode(message["body"]).decode()
+    except ValueError:
+        raise Refused("its body is compressed, or no text") from None
+
+
+def _body_of_call(call: dict[str, Any]) -> str:
+    if call["raw"] or call["content_type"] != "application/json":
+        raise Refused("its body is not JSON, or is compressed")
+    return str(call["body"])
 
 
 def _expiry(app: Any, entry: Entry) -> int | None:

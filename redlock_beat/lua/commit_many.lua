@@ -1,17 +1,18 @@
 -- The commit of many occurrences that are one message for one queue each, and one slot of one entry.
+-- The queue is a list of the broker's, if the broker is this server, and else the outbox.
 --
 -- It does what commit.lua does, with one command for all of them where there is one. Messages are
 -- pushed first: when a queue takes none, its entries are left as they are, and the other script
 -- deals with each by itself. Own keys, which were just read, cannot fail half-way.
 --
--- KEYS: lease, epoch, due, state, entries, ledger, beats
+-- KEYS: lease, epoch, due, state, entries, ledger, beats, outbox
 -- ARGV: lease text, epoch, ttl in ms, ledger size, broker's database number, schedule's,
 --       token, heartbeat, owner,
---       JSON: {q: [[list, how many of them], ...], n: names, s: expected scores, t: expected states,
+--       JSON: {q: [[list or '' for the outbox, how many], ...], n: names, s: expected scores, t: expected states,
 --              a: scores after ('' to leave `due`), u: states after ('' to remove the entry),
 --              i: ids, m: nominals}, grouped by list,
 --       then the messages in that order
--- returns: {0} when the term is over; {1, one letter each (o sent, s stale, f failed), why}
+-- returns: {0} when the term is over; {1, one letter each (o sent, c claimed, s stale, f failed), why}
 -- include: fence
 if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return {0} end
 local time = redis.call('TIME')
@@ -29,7 +30,17 @@ local states = redis.call('HMGET', KEYS[4], unpack(names))
 local result, why = {}, ''
 local moved, kept, gone = {}, {}, {}
 
-local function push(list, messages)
+-- What is claimed stands under its id and the number of the message, of which there is one.
+local function claim(messages, who)
+  local items = {}
+  for at, i in ipairs(who) do
+    items[2 * at - 1] = ids[i] .. ':0'
+    items[2 * at] = messages[at]
+  end
+  return redis.pcall('HSET', KEYS[8], unpack(items))
+end
+local function push(list, messages, who)
+  if list == '' then return claim(messages, who) end
   if away then
     local went = redis.pcall('SELECT', ARGV[5])
     if went.err then return went end
@@ -52,11 +63,11 @@ for _, queue in ipairs(given.q) do
   end
   at = at + queue[2]
   if #who > 0 then
-    local got = push(queue[1], messages)
+    local got = push(queue[1], messages, who)
     local failed = type(got) == 'table' and got.err
     if failed then why = got.err end
     for _, i in ipairs(who) do
-      result[i] = failed and 'f' or 'o'
+      result[i] = failed and 'f' or queue[1] == '' and 'c' or 'o'
       if not failed then
         if states_after[i] == '' then
           gone[#gone + 1] = names[i]

@@ -4,7 +4,7 @@
 --
 -- KEYS: lease, epoch, due, state, manual, outbox, beats, entries, quarantine
 -- ARGV: lease text, epoch, ttl in ms, how many, token, heartbeat ('' for none now),
---       how many of the first to leave out, 1 to bring the definitions along
+--       how many of the first to leave out
 -- returns: {0} when the term is over, else
 --   {1, now in s, its microseconds, next score or '', outbox length,
 --    [name, ...], [score, ...], [state or false, ...] ('' for none),
@@ -24,20 +24,18 @@ for i = 1, #due, 2 do
   scores[#scores + 1] = due[i + 1]
 end
 if #names > 0 then
-  if ARGV[8] == '1' then
-    -- Definitions may be large: no more of them than make two megabytes, and the rest another time.
-    local texts, bytes, at = {}, 0, 1
-    while at <= #names and bytes < 2000000 do
-      local till = math.min(at + 49, #names)
-      for _, text in ipairs(redis.call('HMGET', KEYS[8], unpack(names, at, till))) do
-        texts[#texts + 1] = text or 'null'
-        bytes = bytes + #texts[#texts]
-      end
-      at = till + 1
+  -- Definitions may be large: no more of them than make two megabytes, and the rest another time.
+  local texts, bytes, at = {}, 0, 1
+  while at <= #names and bytes < 2000000 do
+    local till = math.min(at + 49, #names)
+    for _, text in ipairs(redis.call('HMGET', KEYS[8], unpack(names, at, till))) do
+      texts[#texts + 1] = text or 'null'
+      bytes = bytes + #texts[#texts]
     end
-    for i = #names, #texts + 1, -1 do names[i], scores[i] = nil, nil end
-    definitions = '[' .. table.concat(texts, ',') .. ']'
+    at = till + 1
   end
+  for i = #names, #texts + 1, -1 do names[i], scores[i] = nil, nil end
+  definitions = '[' .. table.concat(texts, ',') .. ']'
   states = cjson.encode(redis.call('HMGET', KEYS[4], unpack(names)))
   names, scores = cjson.encode(names), cjson.encode(scores)
 else

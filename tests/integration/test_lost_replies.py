@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 
 import pytest
+from kombu import Connection
 
 from redlock_beat import AsyncSchedule, EntryExists, Schedule
 from tests.beats import duplicates, ledger, messages
@@ -110,3 +112,31 @@ def test_a_beat_that_loses_any_reply_goes_on_and_sends_nothing_twice(server, bea
     assert duplicates(client) == 0
     assert len(ledger(client, "sent")) == client.llen("celery")
     assert client.get("{redlock-beat}:epoch") == "1"  # it never lost its term to it
+
+
+@pytest.mark.parametrize("skip", range(0, 24, 2))
+def test_a_claim_whose_reply_is_lost_is_published_all_the_same(server, beats, proxy, skip):
+    """The beat does not know that the outbox has it; it has to look there again, and not at its next term only."""
+    entries = {f"e{i}": {"task": "tasks.add", "schedule": 0.1} for i in range(3)}
+    queue = f"q-{uuid.uuid4().hex}"
+    beat = beats("memory://", entries, task_default_queue=queue,
+                 redlock_beat_url=through(proxy), redlock_beat_socket_timeout=0.5)  # fmt: skip
+    proxy.lose_reply("EVALSHA", skip)
+    client = server.client()
+    beat.until(lambda: proxy.lost == 1 and len(ledger(client, "sent")) > 12)
+    for entry in entries:  # and nothing new is due
+        Schedule.from_url(server.url()).pause(entry)
+    beat.until(lambda: client.hlen("{redlock-beat}:outbox") == 0)
+    found = [(one.headers["redlock_beat_entry"], one.headers["redlock_beat_due"]) for one in taken(queue)]
+    assert (
+        len(found) == len(set(found)) == sum(one.total_run_count for one in Schedule.from_url(server.url()).entries())
+    )
+    assert client.get("{redlock-beat}:epoch") == "1"
+
+
+def taken(queue: str) -> list:
+    with Connection("memory://", transport_options={"polling_interval": 0.01}) as connection:
+        simple = connection.SimpleQueue(queue)
+        found = [simple.get(block=False) for _ in range(simple.qsize())]
+        simple.close()
+    return found

@@ -10,7 +10,7 @@ import pytest
 from celery import group
 from kombu import Connection, Exchange, Queue
 
-from redlock_beat import Schedule
+from redlock_beat import Schedule, outbox
 from redlock_beat.keys import Keys
 from redlock_beat.render import bounded_connection
 from tests.beats import ledger, make_app
@@ -102,7 +102,7 @@ def test_a_new_leader_publishes_what_the_old_one_had_claimed(valkey, beats, brok
     url, queue = broker
     first = beats(url, {"a": {"task": "tasks.add", "schedule": 0.1}}, **conf(valkey, queue)).lead()
     client = valkey.client()
-    first.scheduler.publisher.submit = lambda items: None  # it dies between the claim and the publish
+    first.scheduler.dispatcher.express.claimed = lambda items: None  # it dies between the claim and the publish
     first.until(lambda: client.hlen(K.outbox) >= 3)
     claimed = {item_id.split(":")[0] for item_id in client.hkeys(K.outbox)}
     first.crash()
@@ -165,6 +165,71 @@ def test_a_broker_that_refuses_is_probed_and_nothing_beyond_the_limit_is_claimed
         connection.default_channel.queue_delete(queue)
 
 
+def test_a_burst_claims_no_more_than_the_limit_and_loses_nothing(valkey, beats, way):
+    """Two batches are under way at a time, and triggers besides."""
+    queue = f"redlock-test-{uuid.uuid4().hex}"
+    schedule, client = Schedule.from_url(valkey.url()), valkey.client()
+    with schedule.batch() as batch:
+        for i in range(200):
+            batch.add(f"e{i}", "tasks.add", 3600, args=(i,), run_now=True)
+    for i in range(10):
+        schedule.trigger(f"e{i}")
+    proxy = Proxy(1)  # nothing listens there
+    beat = beats(
+        f"amqp://guest:guest@127.0.0.1:{proxy.port}//",
+        **conf(valkey, queue, redlock_beat_outbox_limit=65, redlock_beat_batch_size=25),
+    )
+    try:
+        beat.until(lambda: client.hlen(K.outbox) >= 65)
+        beat.tick(4)
+        assert client.hlen(K.outbox) == 65
+        proxy.upstream = 5672
+        beat.until(lambda: len(ledger(client, "sent")) >= 210 and client.hlen(K.outbox) == 0)
+        found = [one.headers["id"] for one in taken(rabbitmq(), queue)]
+        assert len(found) == len(set(found)) == 210
+    finally:
+        proxy.close()
+        with Connection(rabbitmq()) as connection:
+            connection.default_channel.queue_delete(queue)
+
+
+def test_the_outbox_read_again_publishes_nothing_twice(valkey, beats):
+    """What the publisher finishes while the outbox is read has been read, and is not published once more."""
+    queue = f"q-{uuid.uuid4().hex}"
+    client = valkey.client()
+    beat = beats("memory://", **conf(valkey, queue)).lead()
+    store = beat.scheduler.store
+    load, read = store.outbox_load, []
+
+    def slowly(fence):
+        found = list(load(fence))
+        read.append(len(found))
+        eventually(lambda: client.hlen(K.outbox) == 0)  # all of it is published and removed meanwhile
+        return iter(found)
+
+    store.outbox_load = slowly
+    with Schedule.from_url(valkey.url()).batch() as batch:
+        for i in range(50):
+            batch.add(f"e{i}", "tasks.add", 3600, run_now=True)
+    go, publish_call = threading.Event(), outbox.publish_call
+
+    def waiting(*args):
+        go.wait(10)
+        publish_call(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outbox, "publish_call", waiting)
+        beat.until(lambda: client.hlen(K.outbox) == 50)
+        beat.scheduler.dispatcher._unsure = True
+        threading.Timer(0.1, go.set).start()
+        beat.tick()
+    assert read == [50]
+    Schedule.from_url(valkey.url()).add("last", "tasks.add", 3600, run_now=True)
+    beat.until(lambda: len(ledger(client, "sent")) >= 51)
+    found = [one.headers["redlock_beat_entry"] for one in taken("memory://", queue)]
+    assert len(found) == len(set(found)) == 51
+
+
 def test_a_message_the_broker_refuses_waits_alone(valkey, beats):
     url, name = rabbitmq(), f"redlock-test-{uuid.uuid4().hex}"
     with Connection(url) as connection:
@@ -185,8 +250,6 @@ def test_a_message_the_broker_refuses_waits_alone(valkey, beats):
 
 
 def test_at_most_once_is_taken_out_before_it_is_published(valkey, beats, monkeypatch):
-    import redlock_beat.outbox as outbox
-
     seen = []
     client = valkey.client()
     real = outbox.publish_call
@@ -203,9 +266,19 @@ def test_at_most_once_is_taken_out_before_it_is_published(valkey, beats, monkeyp
     assert len(taken("memory://", queue)) >= 2
 
 
-def test_at_most_once_with_an_unclear_outcome_is_unknown_and_not_repeated(valkey, beats, monkeypatch):
-    import redlock_beat.outbox as outbox
+def test_at_most_once_among_others_in_a_burst(valkey, beats, way):
+    queue = f"q-{uuid.uuid4().hex}"
+    with Schedule.from_url(valkey.url()).batch() as batch:
+        for i in range(60):
+            batch.add(f"e{i}", "tasks.add", 3600, delivery=("at_least_once", "at_most_once")[i % 2], run_now=True)
+    beat = beats("memory://", **conf(valkey, queue))
+    client = valkey.client()
+    beat.until(lambda: len(ledger(client, "sent")) == 60 and client.hlen(K.outbox) == 0)
+    found = [one.headers["redlock_beat_entry"] for one in taken("memory://", queue)]
+    assert len(found) == len(set(found)) == 60
 
+
+def test_at_most_once_with_an_unclear_outcome_is_unknown_and_not_repeated(valkey, beats, monkeypatch):
     calls = []
 
     def publish(producer, call):
@@ -223,8 +296,6 @@ def test_at_most_once_with_an_unclear_outcome_is_unknown_and_not_repeated(valkey
 
 
 def test_at_least_once_is_repeated_with_the_same_id_until_accepted(valkey, beats, monkeypatch):
-    import redlock_beat.outbox as outbox
-
     real, tries = outbox.publish_call, []
 
     def publish(producer, call):
@@ -245,8 +316,6 @@ def test_at_least_once_is_repeated_with_the_same_id_until_accepted(valkey, beats
 
 
 def test_a_publish_that_hangs_does_not_hang_the_loop_and_a_stop_waits_for_it(valkey, beats, monkeypatch):
-    import redlock_beat.outbox as outbox
-
     go, real = threading.Event(), outbox.publish_call
     began = threading.Event()
 
@@ -323,7 +392,7 @@ def burst(valkey, beats, queue, many):
     return beats(rabbitmq(), redlock_beat_url=valkey.url(), task_default_queue=queue)
 
 
-def test_a_burst_behind_rabbitmq_is_published_in_batches_once_each(valkey, beats):
+def test_a_burst_behind_rabbitmq_is_published_in_batches_once_each(valkey, beats, way):
     from kombu import Connection, Exchange, Queue
 
     queue = f"redlock-test-{uuid.uuid4().hex}"
@@ -346,10 +415,29 @@ def test_a_burst_behind_rabbitmq_is_published_in_batches_once_each(valkey, beats
             connection.default_channel.exchange_delete(queue)
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [{"headers": {"n": 2**70}}, {"headers": {"k" * 300: 1}}, {"priority": 300}, {"queue": "q" * 300}],
+    ids=["a number too large", "a header's name too long", "a priority of no byte", "a queue's name too long"],
+)
+def test_a_message_that_cannot_be_written_holds_up_no_other(valkey, beats, poison):
+    """It is found among the many it was published with, and waits by itself."""
+    queue = f"redlock-test-{uuid.uuid4().hex}"
+    schedule, client = Schedule.from_url(valkey.url()), valkey.client()
+    schedule.add("bad", "tasks.add", 3600, options=poison, run_now=True)
+    beat = burst(valkey, beats, queue, 150)
+    try:
+        beat.until(lambda: len(ledger(client, "sent")) >= 150 and ledger(client, "failed"))
+        assert {row["entry"] for row in ledger(client, "failed")} == {"bad"}
+        found = [one.headers["id"] for one in taken(rabbitmq(), queue)]
+        assert len(found) == len(set(found)) == 150
+    finally:
+        with Connection(rabbitmq()) as connection:
+            connection.default_channel.queue_delete(queue)
+
+
 def test_what_a_broken_batch_leaves_is_published_again_with_the_same_ids(valkey, beats, monkeypatch):
     from kombu import Connection
-
-    import redlock_beat.outbox as outbox
 
     real, times = outbox.publish_call, []
 
