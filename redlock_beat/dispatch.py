@@ -258,14 +258,15 @@ class Dispatcher:
         if started - self._beaten_at > self.lease.ttl / 3:  # an idle leader: its renewal carries it along
             heartbeat, self._beaten_at = self.heartbeat("leader", term), started
         due = self.store.due(term.fence, limit, self.lease.token, heartbeat)
-        self._looked(due, started, term)
-        return due
-
-    def _looked(self, due: Due, started: float, term: Term) -> None:
-        """Redis has said what is due, and what time it is; it was asked at *started*."""
         self.lease.trust(term, started)
+        # Redis said what time it is, about half-way between the question and the answer.
         self._clock = (due.now, (started + monotonic()) / 2)
         self.skew = wall_micros() - self.now()
+        self._looked(due, term)
+        return due
+
+    def _looked(self, due: Due, term: Term) -> None:
+        """Redis has said what is due."""
         if hooks.listening():
             hooks.emit(
                 hooks.Turned(

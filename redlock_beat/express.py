@@ -8,24 +8,24 @@ entries are as quick as a thousand. Where there is no shape (a receiver of a pub
 message is rendered, and takes the same way from there. All else (several slots due, failed attempts,
 several messages, ...) is left to the dispatcher.
 
-A burst runs like a belt. Two batches are at hand; while Redis commits the first and looks for more,
-the second is made ready, and so on until nothing is due::
+A burst runs like a belt. Two batches are at hand at first, and each that is sent asks for one more.
+Two are under way, so that Redis has work while Python reads what became of the one before, and makes
+the next::
 
-    Python   make A | make B           | make C           | ...
-    Redis           | commit A, due->C | commit B, due->D | ...
+    Python   make A | make B           | read A, make C   | read B, make D   | ...
+    Redis           | commit A, due->C | commit B, due->D | commit C, due->E | ...
 
 How many make a batch follows from how long Redis takes for one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
 import uuid
-from collections.abc import Callable, Container
+from collections import deque
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -78,13 +78,23 @@ _VARIANT = {c: "89ab"[int(c, 16) & 3] for c in "0123456789abcdef"}
 
 @dataclass(slots=True)
 class _Batch:
-    """Occurrences made ready: by the list they go to, and what is said of them once they are sent."""
+    """Occurrences made ready, by the list they go to."""
 
     groups: dict[str, Many] = field(default_factory=dict)
-    said: dict[str, list[tuple[str, str, int, str]]] = field(default_factory=dict)
     #: What the publisher gets of it once it is claimed; then everything is in the one group of the outbox.
     items: list[Item] = field(default_factory=list)
     size: int = 0
+
+
+@dataclass(slots=True)
+class _Sent:
+    """A batch whose answer is not read yet."""
+
+    batch: _Batch
+    started: float
+    #: How many it asks for that are due next; 0 when it does not ask.
+    asked: int
+    timed: bool
 
 
 @dataclass
@@ -100,7 +110,7 @@ class Express:
     #: Told of each occurrence that is sent: name, task, nominal, id.
     sent: Callable[[str, str, int, str, Term], None]
     #: Told of each answer that says what is due.
-    looked: Callable[[Due, float, Term], None]
+    looked: Callable[[Due, Term], None]
     #: The text of the heartbeat that a commit carries along.
     heartbeat: Callable[[Term], str]
     #: Renders one occurrence, renewing the term and watching the time.
@@ -112,7 +122,7 @@ class Express:
     cache: Cache
     size: int = 200
     broker_db: int = 0
-    wire: Callable[[Any, set[str]], Wire] = Wire
+    wire: Callable[[Any, set[str], str], Wire] = Wire
     #: Entries whose queue took nothing: the dispatcher deals with each, until it has.
     failed: set[str] = field(default_factory=set)
     #: What was rendered here and has to go the other way: (name, slot) -> messages, or what rendering raised.
@@ -126,6 +136,8 @@ class Express:
     _count: int = 0
     _said: set[str] = field(default_factory=set)
     _typed: bool = False
+    _forgotten: bool = False
+    _more: bool = False
     _loaded: set[str] = field(default_factory=set)
 
     # --- the belt ---
@@ -148,69 +160,87 @@ class Express:
                 logger.info("Each message is rendered by itself, which is slower: %s.", self._whole)
 
     def run(self, term: Term, due: Due, aside: Container[str]) -> list[DueItem]:
-        """Send what is due and can be filled in; what is left has to be rendered."""
+        """Send what is due and is one message for one list; what is left goes the other way."""
         left: list[DueItem] = []
         until = monotonic() + SPAN
-        self._typed = due.typed
+        self._typed, self._forgotten = due.typed, False
         self.kept.clear()
         self._has_room(due, 0)
-        ready = self._make(term, due.entries[: self.size][: self.room], aside, left)
-        ahead = due.entries[self.size :][: self.room]
-        more = due.backlog > len(due.entries) + len(due.manual)
-        wire = self.wire(self.store.client, self._loaded)
+        self._more = due.backlog > len(due.entries) + len(due.manual)
+        hand = deque(part for part in (due.entries[: self.size], due.entries[self.size :]) if part)
+        under_way: deque[_Sent] = deque()
+        wire = self.wire(self.store.client, self._loaded, self.store.keys.lease)
         try:
-            while ready.size or ahead:
-                found, results, timed = self._turn(wire, term, ready, ahead, more and not left, aside, left)
-                done, ready = ready, timed
-                ahead, more = [], False
-                if found is not None:
-                    self._has_room(found, ready.size)
-                    ahead = self._fresh(found, ready, left)[: self.room]
-                    self._typed = self._typed or found.typed
-                    more = bool(ahead) and not found.manual and monotonic() < until
-                self._account(done, results, term)
-        except NoScriptError:
-            logger.debug("Redis has forgotten the scripts; they are loaded again, and the turn is taken again.")
+            while hand or under_way:
+                if hand:
+                    batch = self._make(term, hand.popleft()[: self.room], aside, left)
+                    timed = (not hand and not under_way) or self._count % TIMED == 0
+                    if batch.size:
+                        while timed and under_way:
+                            self._arrived(wire, term, under_way, hand, left)
+                        coming = sum(len(part) for part in hand) + sum(sent.asked for sent in under_way)
+                        asks = self._more and not left and not self._forgotten and monotonic() < until
+                        under_way.append(self._send(wire, term, batch, coming, asks, timed))
+                        if timed:
+                            self._arrived(wire, term, under_way, hand, left)
+                if under_way and (len(under_way) > 1 or not hand):
+                    self._arrived(wire, term, under_way, hand, left)
         finally:
             wire.close()
+        if self._forgotten:
+            logger.debug("Redis has forgotten the scripts; they are loaded again, and the turn is taken again.")
         return left
 
-    def _turn(
-        self, wire: Wire, term: Term, ready: _Batch, ahead: list[DueItem], more: bool, aside: Container[str],
-        left: list[DueItem],
-    ) -> tuple[Due | None, str, _Batch]:  # fmt: skip
-        """Commit one batch and make the next ready meanwhile: what is due after both, what became of the first."""
-        if not ready.size:
-            return None, "", self._make(term, ahead, aside, left)
-        started = monotonic()
-        commands = [self._commit(wire, term, ready)]
-        if more:
-            commands.append(self._look(wire, term, len(ahead)))
+    def _send(self, wire: Wire, term: Term, batch: _Batch, coming: int, asks: bool, timed: bool) -> _Sent:
+        """Commit a batch and, if it *asks*, look what is due after all that is at hand or *coming*."""
+        sent = _Sent(batch, monotonic(), self.size if asks else 0, timed)
+        commands = [self._commit(wire, term, batch)]
+        if asks:
+            commands.append(self._look(wire, term, coming))
         wire.send(*commands)
         self._count += 1
-        timed = not ahead or self._count % TIMED == 1
-        if timed:
-            results = wire.read()
-            self._timed(ready.size, monotonic() - started)
-        following = self._make(term, ahead, aside, left)
-        if not timed:
-            results = wire.read()
-        self.lease.trust(term, started)
-        found: Due | None = None
-        if more:
-            with contextlib.suppress(NoScriptError):  # what was committed is said all the same
-                found = wire.read()
+        if self.room is not None:
+            self.room = max(0, self.room - batch.size)
+        return sent
+
+    def _arrived(
+        self, wire: Wire, term: Term, under_way: deque[_Sent], hand: deque[list[DueItem]], left: list[DueItem]
+    ) -> None:
+        """Read what became of the batch that was sent first, and what is due since; that is at hand then."""
+        sent = under_way.popleft()
+        results = self._read(wire)
+        if sent.timed:
+            self._timed(sent.batch.size, monotonic() - sent.started)
+        found = self._read(wire) if sent.asked else None
+        self.lease.trust(term, sent.started)
         if found is not None:
-            self.looked(found, started, term)
-        return found, results, following
+            self.looked(found, term)
+            self._typed = self._typed or found.typed
+            self._has_room(found, sum(one.batch.size for one in under_way))
+            self._more = self._more and not found.manual
+            fresh = self._fresh(found, under_way, hand, left)
+            if fresh:
+                hand.append(fresh)
+        if results is not None:
+            self._account(sent.batch, results, term)
+        if self._forgotten:
+            hand.clear()
+
+    def _read(self, wire: Wire) -> Any:
+        """The next answer; None when Redis had forgotten the script, and has done nothing."""
+        try:
+            return wire.read()
+        except NoScriptError:
+            self._forgotten = True
+            return None
 
     def _commit(self, wire: Wire, term: Term, batch: _Batch) -> bytes:
         k = self.store.keys
         columns: dict[str, list[Any]] = {"q": [], "n": [], "s": [], "t": [], "a": [], "u": [], "i": [], "m": []}
         messages: list[bytes | str] = []
         for key, many in batch.groups.items():
-            columns["q"].append([key, len(many.names)])
-            for letter, values in zip("nstauim", many.columns, strict=True):
+            columns["q"].append([key, len(many.rows)])
+            for letter, values in zip("nstauim", zip(*many.rows, strict=True), strict=False):
                 columns[letter] += values
             messages += many.messages
         args = [
@@ -235,22 +265,24 @@ class Express:
         """How many more the outbox takes: it is so long, and will be so much longer with what is ready."""
         self.room = None if self.direct else max(0, self.settings.outbox_limit - due.outbox - ready)
 
-    def _fresh(self, due: Due, ready: _Batch, left: list[DueItem]) -> list[DueItem]:
-        """What is due and not at hand already."""
+    def _fresh(
+        self, due: Due, sent: Iterable[_Sent], hand: Iterable[list[DueItem]], left: list[DueItem]
+    ) -> list[DueItem]:
+        """What is due and not at hand or under way already."""
         known = {item.name for item in left}
-        for many in ready.groups.values():
-            known.update(many.names)
+        known.update(item.name for part in hand for item in part)
+        for one in sent:
+            for many in one.batch.groups.values():
+                known.update(row[0] for row in many.rows)
         return [item for item in due.entries if item.name not in known]
 
     def _account(self, batch: _Batch, results: str, term: Term) -> None:
-        at = 0
-        for said in batch.said.values():
-            for one in said:
-                if results[at] in "oc":
-                    self.sent(*one, term)
-                elif results[at] == "f":
-                    self.failed.add(one[0])
-                at += 1
+        rows = (row for many in batch.groups.values() for row in many.rows)
+        for (name, *_, id_, nominal, task), result in zip(rows, results, strict=True):
+            if result in "oc":
+                self.sent(name, task, int(nominal), id_, term)
+            elif result == "f":
+                self.failed.add(name)
         claimed = [item for item, result in zip(batch.items, results, strict=False) if result == "c"]
         if claimed:
             self.claimed(claimed)
@@ -262,10 +294,14 @@ class Express:
         if not items:
             return batch
         now, moment = self.now(), monotonic()
-        tags = os.urandom(16 * len(items)).hex()
-        start = b"redlock-beat\n%b\n" % self.settings.prefix.encode("utf-8", "surrogatepass")
-        space = uuid.NAMESPACE_OID.bytes
-        shapes, sha1 = self._shapes, hashlib.sha1
+        tags = str(uuid.uuid4())[:24]  # the rest is counted
+        # What the id of each occurrence begins with is hashed once; see render.task_id.
+        start = b"%bredlock-beat\n%b\n" % (
+            uuid.NAMESPACE_OID.bytes,
+            self.settings.prefix.encode("utf-8", "surrogatepass"),
+        )
+        begun = hashlib.sha1(start, usedforsecurity=False)
+        shapes = self._shapes
         room = BYTES
         for number, item in enumerate(items):
             if room < 0:
@@ -281,10 +317,9 @@ class Express:
                 if following == _LEFT or name in aside or name in self.failed:
                     left.append(item)
                     continue
-                digest = sha1(
-                    b"%b%b%b\n%d\n" % (space, start, uid.encode(), nominal), usedforsecurity=False
-                ).hexdigest()
-                id_ = _uuid(digest, "5")
+                digest = begun.copy()
+                digest.update(b"%b\n%d\n" % (uid.encode(), nominal))
+                id_ = _uuid5(digest.hexdigest())
                 shape: Any = None
                 if not self._whole:
                     kind = task if options is None else (task, json.dumps(options))
@@ -295,8 +330,8 @@ class Express:
                     ):  # fmt: skip
                         shape = self._shape(kind, item, now)
                 if type(shape) is Shape:
-                    tag = _uuid(tags[32 * number : 32 * number + 32], "4")
-                    args, kwargs = data.get("args", _NOTHING), data.get("kwargs") or {}
+                    args, kwargs = data.get("args", _NOTHING), data.get("kwargs")
+                    tag = f"{tags}{number:012x}"
                     message: Any = shape.fill(args, kwargs, name, id_, nominal, tag, now)
                     shape.messages += 1
                     key = shape.key
@@ -320,21 +355,14 @@ class Express:
             many = batch.groups.get(key)
             if many is None:
                 many = batch.groups[key] = Many()
-                batch.said[key] = []
-            many.names.append(name)
-            many.scores.append(item.score)
-            many.states.append(item.state)  # type: ignore[arg-type]
             if following is None:
-                many.scores_after.append("")
-                many.states_after.append("" if gone else f"{uid} {rev} - {now} {int(count) + 1} 0")
+                when, then = "", "" if gone else f"{uid} {rev} - {now} {int(count) + 1} 0"
             else:
-                many.scores_after.append(score(following if gone is None else gone))
-                many.states_after.append(f"{uid} {rev} {following} {now} {int(count) + 1} 0")
-            many.ids.append(id_)
-            many.nominals.append(slot)
+                when = score(following if gone is None else gone)
+                then = f"{uid} {rev} {following} {now} {int(count) + 1} 0"
+            many.rows.append((name, item.score, item.state, when, then, id_, slot, task))  # type: ignore[arg-type]
             many.messages.append(message)
             room -= len(message)
-            batch.said[key].append((name, task, nominal, id_))
             batch.size += 1
         return batch
 
@@ -374,7 +402,7 @@ class Express:
         """The slot after this one and when to act on it (None: then); or, after the last, whether the entry goes."""
         kind = data["kind"]
         following: int | None
-        if data.keys() <= _PLAIN:
+        if _PLAIN.issuperset(data):
             if kind == "interval":
                 every, anchor = round(data["s_every"] * MICROS), data["at"]
                 following = anchor + (max(nominal - anchor, 0) // every + 1) * every
@@ -432,9 +460,9 @@ class Express:
         return shape
 
 
-def _uuid(digits: str, version: str) -> str:
-    """A UUID of hexadecimal digits, as the module uuid would write it."""
-    return f"{digits[:8]}-{digits[8:12]}-{version}{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+def _uuid5(digits: str) -> str:
+    """The UUID of a digest's hexadecimal digits, as ``uuid.uuid5`` makes it."""
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
 
 
 @lru_cache(maxsize=16_384)

@@ -407,21 +407,11 @@ def _definitions(texts: str, count: int) -> list[Any]:
 
 @dataclass(slots=True)
 class Many:
-    """Occurrences for ``commit_many.lua``: columns, and the messages by the list they go to."""
+    """Occurrences for ``commit_many.lua`` that go to one list: what it is told of each, and the messages."""
 
-    names: list[str] = field(default_factory=list)
-    scores: list[str] = field(default_factory=list)
-    states: list[str] = field(default_factory=list)
-    scores_after: list[str] = field(default_factory=list)
-    states_after: list[str] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    nominals: list[str] = field(default_factory=list)
+    #: Name, expected score and state, score and state after, id, nominal; and the task, for us.
+    rows: list[tuple[str, ...]] = field(default_factory=list)
     messages: list[bytes | str] = field(default_factory=list)
-
-    @property
-    def columns(self) -> tuple[list[str], ...]:
-        """In the order of the script's letters."""
-        return (self.names, self.scores, self.states, self.scores_after, self.states_after, self.ids, self.nominals)
 
 
 class AsyncStore:

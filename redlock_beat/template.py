@@ -19,6 +19,7 @@ import uuid
 from binascii import b2a_base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,21 @@ from .render import HEADER_DUE, HEADER_ENTRY, Renderer
 #: Seconds, and messages, after which a shape is proved again.
 PROVE_SECONDS, PROVE_MESSAGES = 60.0, 100_000
 
-_dump = json.JSONEncoder().encode
+
+def _encoder() -> Callable[[Any], str]:
+    """``json.dumps``, which makes an encoder anew for each value, without doing so; CPython's, if it is as expected."""
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    try:
+        encode = make(
+            None, json.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ": ", ", ", False, False, True
+        )
+        encode([{}], 0)
+    except TypeError:  # pragma: no cover - another Python's json
+        return json.JSONEncoder().encode
+    return lambda value: "".join(encode(value, 0))
+
+
+_dump = _encoder()
 _dump_call = json.JSONEncoder(separators=(",", ":")).encode
 _text = json.encoder.encode_basestring_ascii
 _PLACES = ("body", "id", "argsrepr", "kwargsrepr", "name", "due", "expires", "tag")
@@ -46,9 +61,9 @@ class Shape:
     task: str
     #: The list they are pushed to; '' when they are calls for the outbox.
     key: str
-    #: The message with ``%b`` where something is filled in, and what goes there in which order.
+    #: The message with ``%b`` where something is filled in, and what picks what goes there.
     pattern: bytes
-    order: tuple[int, ...]
+    pick: Callable[[tuple[bytes, ...]], tuple[bytes, ...]]
     #: The end of the body: what does not depend on the arguments.
     embed: str
     #: Celery's own check of the arguments, or None.
@@ -61,11 +76,11 @@ class Shape:
     messages: int = 0
 
     def fill(
-        self, args: list[Any], kwargs: Mapping[str, Any], name: str, id_: str, nominal: int, tag: str, now: int
+        self, args: list[Any], kwargs: Mapping[str, Any] | None, name: str, id_: str, nominal: int, tag: str, now: int
     ) -> bytes:
         """The message of one occurrence; TypeError when the task does not take these arguments."""
         if self.fits is not None:
-            self.fits(*args, **kwargs)
+            self.fits(*args, **(kwargs or {}))
         body = f"[{_dump(args)}, {_dump(kwargs) if kwargs else '{}'}, {self.embed}"
         if '"__type__"' in body:
             raise TypeError("dates and the like are shown otherwise than they are written")
@@ -73,11 +88,12 @@ class Shape:
         ident = id_.encode()
         values = (
             b2a_base64(body.encode(), newline=False) if self.key else _text(body).encode(), ident,
-            _text(shown(args or (), argsize, levels)).encode(), _text(shown(kwargs, kwargsize, levels)).encode(),
+            _text(shown(args, argsize, levels) if args else "()").encode(),
+            _text(shown(kwargs, kwargsize, levels) if kwargs else "{}").encode(),
             _text(name).encode(), repr(nominal / MICROS).encode(),
             b"" if self.expires is None else self._expires(now), tag.encode(),
         )  # fmt: skip
-        return self.pattern % tuple([values[i] for i in self.order])
+        return self.pattern % self.pick(values)
 
     def _expires(self, now: int) -> bytes:
         assert self.expires is not None
@@ -194,7 +210,7 @@ def _cut(
         task=entry.task,
         key=key,
         pattern="%b".join(pieces[::2]).encode(),
-        order=tuple(int(place) for place in pieces[1::2]),
+        pick=itemgetter(*(int(place) for place in pieces[1::2])),
         embed=body[len(start) :],
         fits=getattr(task, "__header__", None) if task is not None and task.typing else None,
         expires=options_expire,

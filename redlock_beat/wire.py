@@ -22,11 +22,19 @@ def packed(words: Sequence[Any]) -> bytes:
     >>> packed(["GET", "a"])
     b'*2\r\n$3\r\nGET\r\n$1\r\na\r\n'
     """
-    out = [b"*%d\r\n" % len(words)]
+    out = [b"*%d" % len(words)]
     for word in words:
         data = word if type(word) is bytes else str(word).encode("utf-8", "surrogateescape")
-        out.append(b"$%d\r\n%b\r\n" % (len(data), data))
+        out += (b"\r\n$%d\r\n" % len(data), data)
+    out.append(b"\r\n")
     return b"".join(out)
+
+
+def node_of(client: Any, key: str) -> Any:
+    """The client of the very server that has a key: on Cluster one of many."""
+    if hasattr(client, "get_node_from_key"):
+        return client.get_redis_connection(client.get_node_from_key(key))
+    return client
 
 
 class Wire:
@@ -36,8 +44,9 @@ class Wire:
     connection is dropped, and nobody reads the answer of another.
     """
 
-    def __init__(self, client: Any, loaded: set[str]) -> None:
-        self._pool = client.connection_pool
+    def __init__(self, client: Any, loaded: set[str], key: str) -> None:
+        #: On Cluster the node that has the key; all keys of a schedule are in one slot.
+        self._pool = node_of(client, key).connection_pool
         self._connection: Any = None
         self._readers: deque[Callable[[Any], Any]] = deque()
         #: Scripts the server has, as far as is known; kept by the caller from one wire to the next.

@@ -96,9 +96,10 @@ if ledger_size > 0 then
   local epoch, owner = ARGV[2], ARGV[9]
   for i = 1, #names do
     if result[i] == 'o' then
-      redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', ledger_size, '*', 'at', now, 'is', 'sent', 'entry', names[i],
+      redis.pcall('XADD', KEYS[6], '*', 'at', now, 'is', 'sent', 'entry', names[i],
                   'nominal', nominals[i], 'epoch', epoch, 'by', owner, 'id', ids[i])
     end
   end
+  redis.pcall('XTRIM', KEYS[6], 'MAXLEN', '~', ledger_size)
 end
 return {1, table.concat(result), why}

@@ -23,7 +23,6 @@ from redlock_beat import Schedule, express
 from redlock_beat.keys import Keys
 from redlock_beat.make import make_entry
 from redlock_beat.render import task_id
-from redlock_beat.store import Many
 from redlock_beat.template import Refused, fingerprint, prove, refusal, shape_of, shown
 from tests.beats import Beat, duplicates, ledger, messages, occurrences
 from tests.servers import eventually
@@ -331,6 +330,16 @@ def test_a_burst_is_sent_once_each_whatever_the_batch(server, beats, batch):
     assert beat.scheduler.dispatcher.sent_total == 1500
 
 
+def test_the_ledger_stays_as_short_as_it_was_set_to(valkey, beats, way):
+    with Schedule.from_url(valkey.url()).batch() as batch:
+        for i in range(1500):
+            batch.add(f"e{i}", "tasks.add", 3600, run_now=True)
+    beat = beats(valkey, redlock_beat_ledger_size=100)
+    client = valkey.client()
+    beat.until(lambda: client.llen("celery") == 1500)
+    assert 100 <= client.xlen(K.ledger) < 300  # Redis cuts whole blocks off
+
+
 def test_a_mixed_burst(valkey, beats):
     """Quick ones, those with policies, one shots, several due, unreadable and unfitting ones, all due at once."""
     schedule = overdue(valkey, 100)
@@ -490,4 +499,3 @@ def test_the_batch_follows_the_time_redis_takes():
     for _ in range(20):
         one._timed(one.size, 1.0)
     assert one.size == express.FEWEST
-    assert len(Many().columns) == 7
