@@ -26,10 +26,10 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("PEXPIRE", "{}", "1000"), ("PTTL", "{}"), ("DEL", "{}"), ("INCR", "{}"), ("DEL", "{}"),
     ("HSET", "{}", "a", "1"), ("HGET", "{}", "a"), ("HMGET", "{}", "a"), ("HEXISTS", "{}", "a"), ("HLEN", "{}"),
     ("HGETALL", "{}"), ("HSCAN", "{}", "0"), ("HINCRBY", "{}", "a", "1"), ("HDEL", "{}", "a"), ("DEL", "{}"),
-    ("ZADD", "{}", "1", "a"), ("ZSCORE", "{}", "a"), ("ZCOUNT", "{}", "0", "1"), ("ZRANGE", "{}", "0", "0"),
+    ("ZADD", "{}", "1", "a"), ("ZSCORE", "{}", "a"), ("ZMSCORE", "{}", "a"), ("ZCOUNT", "{}", "0", "1"), ("ZRANGE", "{}", "0", "0"),
     ("ZRANGEBYSCORE", "{}", "0", "1"), ("ZREM", "{}", "a"), ("DEL", "{}"),
     ("XADD", "{}", "MAXLEN", "~", "10", "*", "a", "1"), ("XRANGE", "{}", "-", "+"), ("XREVRANGE", "{}", "+", "-"),
-    ("XREAD", "STREAMS", "{}", "0"), ("DEL", "{}"), ("LPUSH", "{}", "a"), ("LREM", "{}", "1", "a"), ("DEL", "{}"),
+    ("XTRIM", "{}", "MAXLEN", "~", "10"), ("XREAD", "STREAMS", "{}", "0"), ("DEL", "{}"), ("LPUSH", "{}", "a"), ("LREM", "{}", "1", "a"), ("DEL", "{}"),
     ("PUBLISH", "{channel}", "doctor"), ("PUBSUB", "NUMSUB", "{channel}"), ("EVAL", "return 1", "0"),
     ("EVALSHA", "0" * 40, "0"), ("SCRIPT", "LOAD", "return 1"),
 )  # fmt: skip

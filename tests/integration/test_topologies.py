@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from redlock_beat import Schedule
+from redlock_beat import Schedule, lua
 from redlock_beat.doctor import minimal_rule
 from redlock_beat.keys import Keys
 from tests.beats import duplicates, ledger
@@ -152,7 +153,16 @@ def test_several_broker_urls_keep_capturing_after_a_switch(valkey, beats):
     proxy.close()
 
 
-def test_the_acl_that_the_doctor_prints_is_enough(server, beats):
+def test_each_command_of_a_script_is_in_the_acl_that_the_doctor_prints():
+    allowed = {one.split("|")[0] for one in minimal_rule("redlock-beat").split()}
+    scripts = list(Path(lua.__file__).parent.glob("*.lua"))
+    assert len(scripts) > 10
+    for path in scripts:
+        used = set(re.findall(r"redis\.p?call\(\s*'(\w+)'", path.read_text()))
+        assert {f"+{command.lower()}" for command in used} <= allowed, path.name
+
+
+def test_the_acl_that_the_doctor_prints_is_enough(server, beats, caplog):
     client = server.client()
     rule = minimal_rule("redlock-beat").split()
     client.execute_command("ACL", "SETUSER", "small", "on", "nopass", *rule, "~celery")  # and the queue's key
@@ -168,6 +178,7 @@ def test_the_acl_that_the_doctor_prints_is_enough(server, beats):
         assert schedule.history()
         with contextlib.suppress(StopIteration):
             next(iter(schedule))
+        assert not [one for one in caplog.records if one.levelname == "ERROR"]
     finally:
         client.execute_command("ACL", "DELUSER", "small")
 
