@@ -6,7 +6,8 @@ that hangs cannot hang the loop, and SIGTERM in the middle of a publish can wait
 one message.
 
 *At least once* (default): published only before the term's ``trusted_until``, then removed by id,
-unfenced. It is repeated only if death or a pause falls between the broker's accept and our removal.
+unfenced. It is repeated only if death, a pause or a broken connection falls between the broker's accept
+and our removal.
 *At most once*: a fenced script removes the item, and only its winner publishes; when the outcome is
 unclear the ledger says ``unknown``, and it is not repeated.
 
@@ -65,6 +66,9 @@ class Item:
     attempts: int = 0
     #: At most once: a take was answered by silence, so whether the item is ours is unknown.
     unclear: bool = False
+    #: On the strength of which term it is to be published. A new term reads the outbox itself, so what
+    #: the publisher still has in hand of the one before is left to that.
+    term: Term | None = None
 
 
 def stamp(epoch: int, name: str, nominal: int, id_: str, at_most_once: bool, row: list[Any], call: str) -> str:
@@ -196,6 +200,7 @@ class Publisher:
         """Publish these, in this order. Called by the loop, after they are in the outbox."""
         for item in items:
             if item.id not in self._known and item.id not in self._held:
+                item.term = self._term
                 self._known.add(item.id)
                 self._queue.append(item)
         if items:
@@ -278,7 +283,8 @@ class Publisher:
             item = self._queue.popleft()
         except IndexError:
             return
-        self._publish(item, term)
+        if item.term is self._term:
+            self._publish(item, term)
         if len(self._done) >= ACK_BATCH:
             self._acknowledge()
 
@@ -289,7 +295,7 @@ class Publisher:
         try:
             confirms = self._confirming()
         except Exception as exc:  # noqa: BLE001 - whatever a transport raises, the broker is away
-            self._refused(self._queue.popleft(), exc)
+            self._refused_first(exc)
             return True
         items = self._next_many() if confirms is not None else []
         if confirms is None or len(items) < 2:
@@ -309,25 +315,35 @@ class Publisher:
         return True
 
     def _next_many(self) -> list[tuple[Item, dict[str, Any]]]:
-        """Items from the front that may be published so: to a queue by its name, which no error can answer."""
+        """Items from the front that may be published so."""
         found: list[tuple[Item, dict[str, Any]]] = []
-        while self._queue and len(found) < MANY:
-            item = self._queue[0]
-            if item.at_most_once or item.attempts:
-                break
+        while len(found) < MANY:
             try:
-                call = read_call(item.call)
-            except Exception:  # noqa: BLE001 - it is at fault itself, and the other way says so
+                item = self._queue.popleft()
+            except IndexError:
                 break
-            if call["exchange"] or call["mandatory"] or not self._declare(call):
+            if item.term is not self._term:
+                continue
+            call = self._among_many(item)
+            if call is None:
+                self._queue.appendleft(item)
                 break
-            self._queue.popleft()
             found.append((item, call))
         if self._singly:  # a declaration was refused, and closed the channels: begin again, with that one alone
             self._queue.extendleft(reversed([item for item, _ in found]))
             self._singly = len(found) + 1
             return []
         return found
+
+    def _among_many(self, item: Item) -> dict[str, Any] | None:
+        """An item's call, if it goes to a queue by its name, which no error can answer; else None."""
+        if item.at_most_once or item.attempts:
+            return None
+        try:
+            call = read_call(item.call)
+        except Exception:  # noqa: BLE001 - it is at fault itself, and the other way says so
+            return None
+        return call if not call["exchange"] and not call["mandatory"] and self._declare(call) else None
 
     def _declare(self, call: dict[str, Any]) -> bool:
         """Declare what a message needs beforehand: an error then is no other message's."""
@@ -360,7 +376,7 @@ class Publisher:
             if not lost:
                 self._singly = len(waiting)  # one of them is at fault itself: by itself it is found out
             elif waiting:
-                self._refused(self._queue.popleft(), exc)
+                self._refused_first(exc)
             return
         self._accepted_of(confirms, waiting)
         for item in waiting.values():  # the broker said no to these
@@ -483,6 +499,14 @@ class Publisher:
             )  # fmt: skip
         self.failing = said
         self._tell_refused(item, said)
+
+    def _refused_first(self, exc: BaseException) -> None:
+        """The broker refuses, whatever comes first."""
+        try:
+            item = self._queue.popleft()
+        except IndexError:  # the term is over
+            return
+        self._refused(item, exc)
 
     def _tell_refused(self, item: Item, why: str) -> None:
         if self.on_refused is not None:

@@ -5,7 +5,8 @@ differ in the arguments, the entry's name, the id, the slot, the expiry and the 
 nothing else. A shape is made by rendering an entry twice, with different names, ids and times, and
 proved by filling the first so that it becomes the second, byte for byte. It is proved again from time
 to time. Whatever could make two messages differ elsewhere refuses it (:func:`refusal`), and the entry
-is then rendered for each occurrence.
+is then rendered for each occurrence. Behind another broker it is the call to publish that is filled in,
+for the outbox.
 """
 
 from __future__ import annotations

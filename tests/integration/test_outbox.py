@@ -230,6 +230,40 @@ def test_the_outbox_read_again_publishes_nothing_twice(valkey, beats):
     assert len(found) == len(set(found)) == 51
 
 
+@pytest.mark.parametrize("many", [1, 20])
+def test_what_the_publisher_has_in_hand_when_its_term_ends_is_left_to_the_next(valkey, beats, many):
+    """The same process leads again before a slow connection to the broker is made."""
+    queue = f"redlock-test-{uuid.uuid4().hex}"
+    client = valkey.client()
+    beat = beats(rabbitmq(), **conf(valkey, queue)).lead()
+    scheduler, publisher = beat.scheduler, beat.scheduler.publisher
+    connected, waits, go = publisher._connected, threading.Event(), threading.Event()
+
+    def slowly():
+        waits.set()
+        go.wait(10)
+        return connected()
+
+    publisher._connected = slowly
+    try:
+        with Schedule.from_url(valkey.url()).batch() as batch:
+            for i in range(many):
+                batch.add(f"e{i}", "tasks.add", 3600, run_now=True)
+        beat.until(lambda: client.hlen(K.outbox) == many and waits.wait(1))
+        scheduler._demoted()
+        client.delete(K.lease)
+        beat.until(lambda: scheduler._begun and scheduler._term.epoch == 2)
+        go.set()
+        beat.until(lambda: client.hlen(K.outbox) == 0)
+        Schedule.from_url(valkey.url()).add("last", "tasks.add", 3600, run_now=True)
+        beat.until(lambda: len(ledger(client, "sent")) > many)
+        found = [one.headers["redlock_beat_entry"] for one in taken(rabbitmq(), queue)]
+        assert len(found) == len(set(found)) == many + 1
+    finally:
+        with Connection(rabbitmq()) as connection:
+            connection.default_channel.queue_delete(queue)
+
+
 def test_a_message_the_broker_refuses_waits_alone(valkey, beats):
     url, name = rabbitmq(), f"redlock-test-{uuid.uuid4().hex}"
     with Connection(url) as connection:
