@@ -232,7 +232,10 @@ class Dispatcher:
     def _send(self, term: Term) -> Turn:
         express = self.express
         express.prepare()
-        due = self._due(term, express.fetch)
+        limit = express.fetch
+        if not express.direct:  # no more than there is room for, about; how much there is Redis will say
+            limit = max(1, min(limit, self.settings.outbox_limit - self.publisher.outstanding()))
+        due = self._due(term, limit)
         room = None if express.direct else max(0, self.settings.outbox_limit - due.outbox)
         if room == 0 and (due.entries or due.manual):
             return Turn(due.now, due.next_at, 0, busy=False, blocked=True)

@@ -179,8 +179,8 @@ class Express:
                         while timed and under_way:
                             self._arrived(wire, term, under_way, hand, left)
                         coming = sum(len(part) for part in hand) + sum(sent.asked for sent in under_way)
-                        asks = self._more and not left and not self._forgotten and monotonic() < until
-                        under_way.append(self._send(wire, term, batch, coming, asks, timed))
+                        more = self._more and not left and not self._forgotten and monotonic() < until
+                        under_way.append(self._send(wire, term, batch, coming, more, timed))
                         if timed:
                             self._arrived(wire, term, under_way, hand, left)
                 if under_way and (len(under_way) > 1 or not hand):
@@ -191,16 +191,17 @@ class Express:
             logger.debug("Redis has forgotten the scripts; they are loaded again, and the turn is taken again.")
         return left
 
-    def _send(self, wire: Wire, term: Term, batch: _Batch, coming: int, asks: bool, timed: bool) -> _Sent:
-        """Commit a batch and, if it *asks*, look what is due after all that is at hand or *coming*."""
-        sent = _Sent(batch, monotonic(), self.size if asks else 0, timed)
-        commands = [self._commit(wire, term, batch)]
-        if asks:
-            commands.append(self._look(wire, term, coming))
-        wire.send(*commands)
-        self._count += 1
+    def _send(self, wire: Wire, term: Term, batch: _Batch, coming: int, more: bool, timed: bool) -> _Sent:
+        """Commit a batch and, if *more* may be due, look what is after all that is at hand or *coming*."""
         if self.room is not None:
             self.room = max(0, self.room - batch.size)
+        asked = (self.size if self.room is None else min(self.size, self.room)) if more else 0
+        sent = _Sent(batch, monotonic(), asked, timed)
+        commands = [self._commit(wire, term, batch)]
+        if asked:
+            commands.append(self._look(wire, term, coming, asked))
+        wire.send(*commands)
+        self._count += 1
         return sent
 
     def _arrived(
@@ -250,8 +251,8 @@ class Express:
         keys = [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.beats, k.outbox]
         return wire.script("commit_many", keys, args, _outcome)
 
-    def _look(self, wire: Wire, term: Term, skip: int) -> bytes:
-        step = steps_due(self.store.keys, term.fence, self.size, self.lease.token, "", skip)
+    def _look(self, wire: Wire, term: Term, skip: int, limit: int) -> bytes:
+        step = steps_due(self.store.keys, term.fence, limit, self.lease.token, "", skip)
         return wire.script(step.script, step.keys, step.args, due_of)
 
     def _timed(self, size: int, took: float) -> None:

@@ -226,6 +226,10 @@ class Publisher:
         """Items not yet accepted."""
         return len(self._queue) + len(self._later)
 
+    def outstanding(self) -> int:
+        """Items of the outbox that are in hand: not yet accepted, or accepted and not yet removed."""
+        return len(self._known | self._held)
+
     def finish(self, seconds: float) -> bool:
         """Let nothing new begin and wait for the message under way; safe inside a signal handler."""
         self.stopping = True
