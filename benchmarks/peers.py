@@ -74,6 +74,8 @@ def _lead(scheduler: Any) -> None:
     while scheduler._term is None:
         scheduler._stand_by()
     scheduler._begin(scheduler._term)
+    for _ in scheduler._sync:
+        pass
 
 
 class Ours(Peer):

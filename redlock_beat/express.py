@@ -171,6 +171,7 @@ class Express:
         under_way: deque[_Sent] = deque()
         wire = self.wire(self.store.client, self._loaded, self.store.keys.lease)
         try:
+            wire.load("commit_many", "due")
             while hand or under_way:
                 if hand:
                     batch = self._make(term, hand.popleft()[: self.room], aside, left)
@@ -213,7 +214,8 @@ class Express:
         if sent.timed:
             self._timed(sent.batch.size, monotonic() - sent.started)
         found = self._read(wire) if sent.asked else None
-        self.lease.trust(term, sent.started)
+        if results is not None or found is not None:  # else nothing has run, and nothing was renewed
+            self.lease.trust(term, sent.started)
         if found is not None:
             self.looked(found, term)
             self._typed = self._typed or found.typed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -37,6 +38,11 @@ def node_of(client: Any, key: str) -> Any:
     return client
 
 
+@cache
+def _sha(name: str) -> str:
+    return hashlib.sha1(lua.source(name).encode(), usedforsecurity=False).hexdigest()
+
+
 class Wire:
     """A connection of a client's, taken out of its pool until :meth:`close`.
 
@@ -60,17 +66,19 @@ class Wire:
                 self._connection = self._pool.get_connection("EVALSHA")
         return self._connection
 
+    def load(self, *names: str) -> None:
+        """Load scripts that the server may not have; before anything is sent, since it waits for the answers."""
+        for name in names:
+            if _sha(name) not in self._loaded:
+                connection = self._open()
+                connection.send_packed_command([packed(["SCRIPT", "LOAD", lua.source(name)])], check_health=False)
+                connection.read_response()
+                self._loaded.add(_sha(name))
+
     def script(self, name: str, keys: Sequence[str], args: Sequence[Any], read: Callable[[Any], Any]) -> bytes:
         """A script's call, packed; its answer will be read by *read*. Send it with :meth:`send`."""
-        source = lua.source(name)
-        sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
-        if sha not in self._loaded:
-            connection = self._open()
-            connection.send_packed_command([packed(["SCRIPT", "LOAD", source])], check_health=False)
-            connection.read_response()
-            self._loaded.add(sha)
         self._readers.append(read)
-        return packed(["EVALSHA", sha, len(keys), *keys, *args])
+        return packed(["EVALSHA", _sha(name), len(keys), *keys, *args])
 
     def send(self, *commands: bytes) -> None:
         """Send commands; their answers wait in order."""

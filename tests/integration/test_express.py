@@ -24,7 +24,7 @@ from redlock_beat.keys import Keys
 from redlock_beat.make import make_entry
 from redlock_beat.render import task_id
 from redlock_beat.template import Refused, fingerprint, prove, refusal, shape_of, shown
-from tests.beats import Beat, duplicates, ledger, messages, occurrences
+from tests.beats import Beat, before_commit, duplicates, ledger, messages, occurrences
 from tests.servers import eventually
 
 K = Keys("redlock-beat")
@@ -462,12 +462,24 @@ def test_scripts_flushed_in_the_middle_of_a_burst(valkey, beats):
     overdue(valkey, 500)
     beat = beats(valkey, redlock_beat_batch_size=20).lead()
     client = valkey.client()
-    from tests.beats import before_commit
-
     times = iter(range(1000))
     before_commit(beat, lambda: client.script_flush() if next(times) % 5 == 0 else None)
     beat.until(lambda: client.llen("celery") >= 500)
     assert client.llen("celery") == len(occurrences(client)) == 500
+
+
+def test_a_commit_that_did_not_run_renews_nothing(valkey, beats):
+    """Its script was forgotten: the term must not be trusted the longer for it."""
+    Schedule.from_url(valkey.url()).add("a", "tasks.add", 3600, run_now=True)
+    beat = beats(valkey)
+    beat.until(lambda: beat.scheduler._term is not None)
+    scheduler, client, trusted = beat.scheduler, valkey.client(), []
+    scheduler._begin(scheduler._term)
+    before_commit(beat, lambda: trusted.clear() or client.script_flush())
+    scheduler.lease.trust = lambda term, started: trusted.append(started)
+    scheduler.dispatcher.turn(scheduler._term)
+    assert client.llen("celery") == 0
+    assert trusted == []
 
 
 @pytest.mark.parametrize("size", [20_000, 200_000])
