@@ -29,6 +29,7 @@ _PLAIN = {
     "max_runs": "runs", "keep": "keep", "delivery": "delivery", "reference": "ref",
 }  # fmt: skip
 _DEFAULTS = {one.name: one.default for one in fields(Entry)}
+_LARGE = 2**63
 
 
 def encode(entry: Entry) -> str:
@@ -38,6 +39,11 @@ def encode(entry: Entry) -> str:
     >>> decode("a", encode(Entry("a", "tasks.add", Interval.of(30)))).task
     'tasks.add'
     """
+    return written(entry.name, definition(entry))
+
+
+def definition(entry: Entry) -> dict[str, Any]:
+    """What :func:`encode` writes; InvalidSchedule when JSON cannot carry it."""
     data: dict[str, Any] = {
         "v": VERSION,
         "uid": entry.uid,
@@ -61,10 +67,15 @@ def encode(entry: Entry) -> str:
                 data[key] = carried(value, f"entry {entry.name!r}: {key}")
         if entry.canvas is not None:
             data["canvas"] = carried(entry.canvas, f"entry {entry.name!r}: the signature")
+    return data
+
+
+def written(name: str, data: dict[str, Any]) -> str:
+    """A definition as text; InvalidSchedule when it is too long."""
     text = kombu_dumps(data, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode()) > MAX_DEFINITION:
         raise InvalidSchedule(
-            f"entry {entry.name!r} is {len(text.encode())} bytes as JSON, more than the {MAX_DEFINITION} allowed. "
+            f"entry {name!r} is {len(text.encode())} bytes as JSON, more than the {MAX_DEFINITION} allowed. "
             "Keep the data elsewhere and pass a reference to it."
         )
     return str(text)
@@ -72,6 +83,8 @@ def encode(entry: Entry) -> str:
 
 def carried(value: Any, what: str) -> Any:
     """*value*, proved to come back from JSON as it went in (tuples as lists), or InvalidSchedule."""
+    if _simple(value):
+        return _listed(value)
     try:
         back = kombu_loads(kombu_dumps(value))
     except (TypeError, ValueError, RecursionError) as exc:
@@ -86,6 +99,24 @@ def carried(value: Any, what: str) -> Any:
             f"{str(plain)[:100]} would become {str(back)[:100]}."
         )
     return plain
+
+
+def _simple(value: Any, levels: int = 8) -> bool:
+    """Whether it needs no proof: the very types of JSON and nothing else, not too deep, no number too large."""
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-_LARGE < value < _LARGE)
+    if levels == 0:
+        return False
+    if kind is list or kind is tuple:
+        return all(_simple(one, levels - 1) for one in value)
+    if kind is dict:
+        return "__type__" not in value and all(
+            type(key) is str and _simple(one, levels - 1) for key, one in value.items()
+        )
+    return False
 
 
 def _listed(value: Any) -> Any:

@@ -28,7 +28,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .clock import MICROS, score
-from .codec import compact, decode, encode
+from .codec import compact, decode, definition, written
 from .config import Settings
 from .edits import created, readable, updated
 from .entry import Entry
@@ -74,8 +74,8 @@ def read_configuration(app: Any) -> Configuration:
     errors: dict[str, str] = {}
     for name, given in raw.items():
         try:
-            entry = _configured_entry(app, str(name), given)
-            entries[str(name)] = Configured(entry, _digest(entry, given))
+            entry, data = _configured_entry(app, str(name), given)
+            entries[str(name)] = Configured(entry, _digest(entry, data, given))
         except Exception as exc:  # noqa: BLE001 - one bad entry is one bad entry
             errors[str(name)] = str(exc)
             logger.error("beat_schedule[%r] cannot be used and is left out: %s", name, mask(exc))  # noqa: TRY400
@@ -100,7 +100,8 @@ def _defaults(app: Any) -> dict[str, Any]:
     return {}
 
 
-def _configured_entry(app: Any, name: str, given: Any) -> Entry:
+def _configured_entry(app: Any, name: str, given: Any) -> tuple[Entry, dict[str, Any]]:
+    """An entry and its definition."""
     if not isinstance(given, Mapping):
         fields = ("task", "schedule", "args", "kwargs", "options")
         given = {key: getattr(given, key) for key in fields if hasattr(given, key)}
@@ -114,17 +115,18 @@ def _configured_entry(app: Any, name: str, given: Any) -> Entry:
         data.pop("options", None), origin="config", carry=False, **data,
     )  # fmt: skip
     try:
-        encode(entry)
+        data = definition(entry)
+        written(name, data)
     except InvalidSchedule:
         # JSON cannot carry it: Redis holds a reference, and the leader renders it from here.
         entry = replace(entry, reference=True)
-        encode(entry)
-    return entry
+        data = definition(entry)
+        written(name, data)
+    return entry, data
 
 
-def _digest(entry: Entry, given: Any) -> str:
-    same = replace(entry, uid="-", revision=0, anchor=0)
-    text = encode(same)
+def _digest(entry: Entry, data: dict[str, Any], given: Any) -> str:
+    text = written(entry.name, {**data, "uid": "-", "rev": 0, "at": 0})
     if entry.reference:
         text += _described([given])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
