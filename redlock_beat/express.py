@@ -54,7 +54,7 @@ logger = logging.getLogger("redlock_beat")
 #: Seconds one run may take before the loop looks at everything else again.
 SPAN = 0.4
 #: Seconds one commit should take Redis, and the fewest occurrences in one.
-AIM, FEWEST = 0.005, 25
+AIM, FEWEST = 0.004, 25
 #: Bytes of messages in one commit, about.
 BYTES = 1_000_000
 #: Every so many batches one is timed, which means waiting for it.
