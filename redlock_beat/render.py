@@ -31,6 +31,8 @@ from .errors import Unrenderable
 from .make import canvas_of
 
 HEADER_ENTRY = "redlock_beat_entry"
+#: The same name where django-celery-beat puts it, and django-celery-results looks for it.
+HEADER_NAME = "periodic_task_name"
 HEADER_DUE = "redlock_beat_due"
 MAX_ITEM = 16 * 1024 * 1024
 
@@ -490,6 +492,7 @@ class Renderer:
         options["headers"] = {
             **(options.get("headers") or {}),
             "celery_beat_task": True,
+            HEADER_NAME: entry.name,
             HEADER_ENTRY: entry.name,
             HEADER_DUE: nominal / MICROS,
         }

@@ -26,7 +26,7 @@ from typing import Any
 
 from .clock import MICROS, moment
 from .entry import Entry
-from .render import HEADER_DUE, HEADER_ENTRY, Renderer
+from .render import HEADER_DUE, HEADER_ENTRY, HEADER_NAME, Renderer
 
 #: Seconds, and messages, after which a shape is proved again.
 PROVE_SECONDS, PROVE_MESSAGES = 60.0, 100_000
@@ -188,7 +188,8 @@ def _cut(
         (headers, "id", id_, "id"), (headers, "root_id", id_, "id"), (properties, "correlation_id", id_, "id"),
         (headers, "argsrepr", shown(args or (), longest[0], longest[2]), "argsrepr"),
         (headers, "kwargsrepr", shown(kwargs, longest[1], longest[2]), "kwargsrepr"),
-        (headers, HEADER_ENTRY, name, "name"), (headers, HEADER_DUE, nominal / MICROS, "due"),
+        (headers, HEADER_ENTRY, name, "name"), (headers, HEADER_NAME, name, "name"),
+        (headers, HEADER_DUE, nominal / MICROS, "due"),
         (properties, "delivery_tag", properties.get("delivery_tag"), "tag"),
     ):  # fmt: skip
         if place not in places:

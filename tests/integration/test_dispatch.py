@@ -45,7 +45,8 @@ def test_the_message_is_byte_for_byte_what_celery_sends(server, beats):
     (key,) = [key for key in keys if client.llen(key)]
     ours = json.loads(client.lindex(key, 0))
     id_ = ours["headers"]["id"]
-    own = {name: ours["headers"][name] for name in ("redlock_beat_entry", "redlock_beat_due")}
+    own = {name: ours["headers"][name] for name in ("periodic_task_name", "redlock_beat_entry", "redlock_beat_due")}
+    assert own["periodic_task_name"] == "a"  # where django-celery-results looks for it
     client.delete(key)
     beat.app.send_task(
         "tasks.anything",

@@ -72,6 +72,7 @@ ENTRIES = {
     "expires": {"expires": 90},
     "expires half": {"expires": 0.5},
     "headers": {"options": {"headers": {"tenant": "a%b", "n": 1}}},
+    "a name of its own": {"options": {"headers": {"periodic_task_name": "another"}}},
     "limits": {"options": {"time_limit": 5, "soft_time_limit": 4, "ignore_result": True, "shadow": "other name"}},
     "links": {"options": {"link": [], "group_id": "g", "reply_to": "r"}},
     "percent": {"args": ("100 %d %%", "%b"), "options": {"headers": {"%b": "%"}}},
@@ -106,6 +107,7 @@ def test_what_is_filled_in_is_byte_for_byte_what_celery_sends(leading_either, wh
         tag = json.loads(text)["properties"].get("delivery_tag")
         message = shape.fill(list(one.args), dict(one.kwargs), one.name, id_, nominal, tag or "", at)
         assert (key, text.encode()) == (shape.key, message)
+        assert json.loads(message)["headers"]["periodic_task_name"] == one.name
         assert bool(key) == bool(tag) == renderer.direct
 
 

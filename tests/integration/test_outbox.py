@@ -63,6 +63,7 @@ def test_messages_arrive_once_with_everything_that_celery_gives_them(valkey, bea
     headers = found[0].headers
     assert headers["redlock_beat_entry"] == "a"
     assert headers["celery_beat_task"] is True
+    assert headers["periodic_task_name"] == "a"
     assert headers["expires"]
     assert len({one.headers["redlock_beat_due"] for one in found}) == len(found)
     assert {one.headers["id"] for one in found} >= {row["id"] for row in ledger(client, "sent")[:3]}
