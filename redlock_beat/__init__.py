@@ -8,6 +8,7 @@ The rooms of the house, in the order in which data flows; each imports only from
 ==============  ==================================================================================
 errors          what can go wrong, in words a person can act on
 clock           instants and spans; the only place that knows what time it is
+compat          where the supported releases of Celery differ
 config          the ``redlock_beat_*`` settings, validated once
 keys            every key name, with the data model
 heartbeat       the local file that says the loop turns, for probes that ask nobody else

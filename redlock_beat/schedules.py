@@ -38,6 +38,8 @@ MAX_TEXT = 2_000
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 _LAST = micros(datetime(9990, 1, 1, tzinfo=UTC))
 _HOUR = 3600 * MICROS
+#: Days looked through for a solar event that does not happen every day.
+_SOLAR_DAYS = 366
 _MIN_EVERY = 1_000  # a millisecond: below it, a schedule is a busy loop
 
 
@@ -426,7 +428,7 @@ class Solar:
         sun = self._celery()
         start = sun.ephem.Date(moment(after).replace(tzinfo=None))
         sun.cal.date = start
-        found = sun._next_event(start).datetime()
+        found = _event(sun, start).datetime()
         return round(naive_micros(found) / MICROS) * MICROS
 
     def data(self) -> dict[str, Any]:
@@ -434,6 +436,18 @@ class Solar:
 
     def __str__(self) -> str:
         return f"{self.event} at {self.latitude:g}, {self.longitude:g}"
+
+
+def _event(sun: Any, start: Any) -> Any:
+    """The first such event after *start*, as Celery 5.7 finds it; Celery before gives up on a day without one."""
+    options = {"use_center": True} if sun.use_center else {}
+    body = sun.ephem.Sun()
+    for _ in range(_SOLAR_DAYS):
+        try:
+            return getattr(sun.cal, sun.method)(body, start=start, **options)
+        except sun.ephem.CircumpolarError:  # at high latitudes: the sun does not rise, or not set, that day
+            start = sun.cal.next_antitransit(body, start=start)
+    return start
 
 
 @lru_cache(maxsize=256)

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from .clock import MICROS, moment
+from .compat import repr_levels
 from .entry import Entry
 from .render import HEADER_DUE, HEADER_ENTRY, HEADER_NAME, Renderer
 
@@ -175,7 +176,7 @@ def _cut(
         raise Refused("its serializer writes JSON in a way of its own")
     headers, properties = message["headers"], message["properties"]
     body = _body(message) if key else _body_of_call(message)
-    longest = (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, app.conf.task_repr_maxlevels)
+    longest = (app.amqp.argsrepr_maxsize, app.amqp.kwargsrepr_maxsize, repr_levels(app))
     args, kwargs = list(entry.args), dict(entry.kwargs)
     start = f"[{_dump(args)}, {_dump(kwargs)}, "
     if not body.startswith(start):
