@@ -174,8 +174,18 @@ def list_(
     table(("NAME", "TASK", "SCHEDULE", "ZONE", "NEXT", "LAST SENT", "SENT"), rows, colours)
     if more:
         click.echo(f"… and more: {schedule.count()} entries in all. -n shows more, --prefix and --task choose.")
-    for name, why in schedule.status().quarantine.items():
+    now = schedule.status()
+    for name, why in now.quarantine.items():
         click.secho(f"in quarantine: {clean(name)}: {clean(why)}", fg="red")
+    _say_left_out(now)
+
+
+def _say_left_out(found: Status) -> None:
+    for name, why in found.left_out.items():
+        click.secho(f"left out of beat_schedule: {clean(name)}: {clean(why)}", fg="red")
+    more = found.left_out_total - len(found.left_out)
+    if more:
+        click.secho(f"left out of beat_schedule: and {more} more; the leader's log names them all.", fg="red")
 
 
 @redlock.command()
@@ -376,6 +386,7 @@ def _show_status(found: Status, as_json: bool) -> None:
     click.secho(f"quarantine  {len(found.quarantine)}", fg="red" if found.quarantine else None)
     for name, why in found.quarantine.items():
         click.echo(f"            {clean(name)}: {clean(why)}")
+    _say_left_out(found)
     if found.replicas:
         click.echo()
         rows = [

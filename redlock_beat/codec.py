@@ -73,9 +73,15 @@ def definition(entry: Entry) -> dict[str, Any]:
 def written(name: str, data: dict[str, Any]) -> str:
     """A definition as text; InvalidSchedule when it is too long."""
     text = kombu_dumps(data, separators=(",", ":"), ensure_ascii=False)
-    if len(text.encode()) > MAX_DEFINITION:
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError as exc:
         raise InvalidSchedule(
-            f"entry {name!r} is {len(text.encode())} bytes as JSON, more than the {MAX_DEFINITION} allowed. "
+            f"entry {name!r} holds {text[exc.start]!r}, which is half a character and no text: UTF-8 cannot carry it."
+        ) from None
+    if size > MAX_DEFINITION:
+        raise InvalidSchedule(
+            f"entry {name!r} is {size} bytes as JSON, more than the {MAX_DEFINITION} allowed. "
             "Keep the data elsewhere and pass a reference to it."
         )
     return str(text)

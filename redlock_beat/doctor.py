@@ -141,6 +141,13 @@ def _whole(schedule: Schedule, app: Any) -> Iterator[Finding]:
         )
     if len(status.quarantine) > SHOWN:
         yield Finding("error", "quarantine", f"and {len(status.quarantine) - SHOWN} more")
+    for name, why in list(status.left_out.items())[:SHOWN]:
+        yield Finding(
+            "error", "left out", f"beat_schedule[{name!r}] is not in force: {why}",
+            "Mend it in the configuration and deploy; what may pass by itself is tried again.",
+        )  # fmt: skip
+    if status.left_out_total > SHOWN:
+        yield Finding("error", "left out", f"and {status.left_out_total - SHOWN} more")
     versions = {one.version for one in status.replicas if one.role != "gone"}
     if len(versions) > 1:
         yield Finding("warning", "versions", f"replicas run {', '.join(sorted(versions))}", "Finish the roll-out.")

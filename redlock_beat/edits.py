@@ -13,7 +13,7 @@ from .clock import score
 from .codec import decode, encode
 from .entry import Entry
 from .errors import InvalidSchedule
-from .policies import Missed, act_at, first_slot, next_slot, plan
+from .policies import Missed, Plan, act_at, first_slot, next_slot, plan
 from .schedules import Interval
 from .state import State, parse_state
 from .steps import ABSENT, DROP, KEEP, Edit, Stored
@@ -58,7 +58,7 @@ def updated(old: Entry, new: Entry, now: int, current: str, catchup_limit: int) 
     if changed:
         last = _last_nominal(old, state, now)
         if old.enabled and state.nominal is not None and act_at(old, state.nominal) <= now:
-            settled = plan(old, state.nominal, state.count, now, catchup_limit)
+            settled = _due_before(old, state.nominal, state.count, now, catchup_limit)
             manual = settle(old, settled.sends, settled.missed, now)
             count += len(settled.sends)
             last = max([*settled.sends, settled.missed.last if settled.missed else 0, last or 0]) or None
@@ -79,6 +79,17 @@ def updated(old: Entry, new: Entry, now: int, current: str, catchup_limit: int) 
         new.name, current, definition=encode(new), state=after.text(), score=when, manual=manual,
         in_place=not manual and after == replace(state, revision=new.revision) and when in (KEEP, DROP),
     )  # fmt: skip
+
+
+def _due_before(old: Entry, nominal: int, sent: int, now: int, catchup_limit: int) -> Plan:
+    """What is due under the old schedule; where that can no longer be computed, its one known slot is missed.
+
+    A schedule that raises must not stand in the way of the edit that replaces it.
+    """
+    try:
+        return plan(old, nominal, sent, now, catchup_limit)
+    except Exception:  # noqa: BLE001 - a schedule class may raise anything; the ledger says what became of the slot
+        return Plan((), Missed(nominal, nominal, 1, "cannot be computed"), None)
 
 
 def _last_nominal(entry: Entry, state: State, now: int) -> int | None:

@@ -107,8 +107,10 @@ def _check(entry: Entry) -> None:
     name = entry.name
     if not isinstance(name, str) or not name or len(name) > MAX_NAME:
         raise InvalidSchedule(f"an entry's name is a text of 1 to {MAX_NAME} characters, not {str(name)[:80]!r}.")
+    _text(name, name, "the name")
     if not isinstance(entry.task, str) or not entry.task or len(entry.task) > MAX_NAME:
         raise InvalidSchedule(f"entry {name!r}: the task is {entry.task!r}, but must be a task, a signature or a name.")
+    _text(name, entry.task, "the task")
     for policy, choices in _CHOICES.items():
         value = getattr(entry, policy)
         if value not in choices:
@@ -126,6 +128,8 @@ def _check(entry: Entry) -> None:
         raise InvalidSchedule(f"entry {name!r}: it ends before it starts.")
     if entry.note is not None and (not isinstance(entry.note, str) or len(entry.note) > 1000):
         raise InvalidSchedule(f"entry {name!r}: the note must be a text of at most 1000 characters.")
+    if entry.note is not None:
+        _text(name, entry.note, "the note")
     if not isinstance(entry.kwargs, Mapping) or not isinstance(entry.options, Mapping):
         raise InvalidSchedule(f"entry {name!r}: kwargs and options must be dictionaries.")
     for option in _RESERVED_OPTIONS:
@@ -137,6 +141,17 @@ def _check(entry: Entry) -> None:
     if isinstance(expires, float) and not math.isfinite(expires):
         raise InvalidSchedule(f"entry {name!r}: expires is {expires!r}, but must be a number of seconds.")
     zone(entry.timezone)
+
+
+def _text(name: str, value: str, what: str) -> None:
+    """Refuse halves of characters (lone surrogates): Redis, JSON and brokers carry UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise InvalidSchedule(
+            f"entry {name!r}: {what} holds {value[exc.start]!r}, which is half a character and no text: UTF-8 cannot "
+            "carry it. It often comes from bytes decoded in the wrong way."
+        ) from None
 
 
 def seconds_of(value: Any, name: str, policy: str) -> float:

@@ -16,6 +16,7 @@ from pathlib import Path
 from . import heartbeat, steps
 from .clock import MICROS
 from .keys import Keys
+from .status import left_out_of
 from .steps import Asking, Standing
 
 
@@ -71,6 +72,12 @@ def judged(standing: Standing, outbox: Sequence[str], max_lag: float) -> Verdict
         names = sorted(standing.quarantine)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         return Verdict(False, f"in quarantine: {names[0]!r}{more}; `celery redlock doctor` says why")
+    total, left_out = left_out_of(standing.left_out)
+    if total:
+        more = f" and {total - 1} more" if total > 1 else ""
+        return Verdict(
+            False, f"left out of beat_schedule: {next(iter(left_out), '?')!r}{more}; `celery redlock status` says why"
+        )
     return Verdict(True, f"led, nothing due for longer than {max_lag:g} s, {standing.entries} entries")
 
 

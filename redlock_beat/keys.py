@@ -14,6 +14,8 @@ key            type           holds
                               this text, so comparing it compares uid, revision and progress at once
 ``configured`` hash           name -> digest of what the configuration last said; outlives the entry
 ``config``     string         version and digest of the whole configuration as last synced
+``left_out``   string         how many configured entries are not in force, and why (JSON; a
+                              hundred are named); not there when all are
 ``archive``    hash           name -> definition, state and digest of an entry that left the
                               configuration, revived when it comes back
 ``lease``      string         who holds the term: ``token epoch confirmed owner``
@@ -52,6 +54,7 @@ class Keys:
     state: str = field(init=False)
     configured: str = field(init=False)
     config: str = field(init=False)
+    left_out: str = field(init=False)
     archive: str = field(init=False)
     lease: str = field(init=False)
     epoch: str = field(init=False)
@@ -65,7 +68,7 @@ class Keys:
 
     def __post_init__(self) -> None:
         for name in (
-            "due", "entries", "state", "configured", "config", "archive", "lease", "epoch",
+            "due", "entries", "state", "configured", "config", "left_out", "archive", "lease", "epoch",
             "manual", "ledger", "outbox", "beats", "quarantine", "slow",
         ):  # fmt: skip
             object.__setattr__(self, name, f"{{{self.prefix}}}:{name}")

@@ -171,7 +171,9 @@ class Operations:
             else:
                 known = readable(stored)
                 if known is None or known.state is None or run_now:
-                    fresh = replace(entry, revision=known.revision + 1 if known else 1)
+                    fresh = entry
+                    if known is not None:
+                        fresh = replace(entry, revision=known.revision + 1, origin=known.origin)
                     edit = created(fresh, now, run_now=run_now, expected=stored.state or ANY)
                 else:
                     new = replace(entry, origin=known.origin)

@@ -49,6 +49,9 @@ EARLY, PAST = 0.002, 0.0001
 #: Seconds until the next look while the outbox is full and the broker takes messages.
 SOON = 0.01
 
+#: Seconds after which configured entries that were left out are tried again.
+AGAIN = 10.0
+
 _NO_ANSWER = "the broker does not answer"
 
 
@@ -67,7 +70,9 @@ class RedisScheduler(Scheduler):
         self._closed = False
         self._ticking = False
         self._term: Term | None = None
+        self._config: ConfigSync | None = None
         self._sync: Iterator[None] | None = None
+        self._sync_at = 0.0
         self._generation = 0
         self._proved = -1
         self._prove_again_at = float("inf")
@@ -269,12 +274,34 @@ class RedisScheduler(Scheduler):
     def _begin(self, term: Term) -> None:
         """What a new term begins with; repeated from the start when Redis fails in the middle of it."""
         self.dispatcher.begin(term)
-        self._sync = self._new_sync(term)
+        self._config = ConfigSync(self.settings, self.store, self.lease, self.configuration)
+        self._sync = self._config.run(term)
         prune_beats(self.store, self.store.now())
         self._begun = True
 
-    def _new_sync(self, term: Term) -> Iterator[None]:
-        return ConfigSync(self.settings, self.store, self.lease, self.configuration).run(term)
+    def _configure(self, term: Term) -> bool:
+        """Write a page of the configuration, between two turns: dispatch never waits for it. Whether there was one."""
+        config = self._config
+        assert config is not None
+        if self._sync is None:
+            if not config.unfinished or monotonic() < self._sync_at:
+                return False
+            self._sync = config.again(term)
+        try:
+            next(self._sync)
+        except StopIteration:
+            self._sync, self._sync_at = None, monotonic() + AGAIN
+        except (Deposed, *TROUBLE):
+            self._sync = config.run(term)  # an iterator that raised is over; what is done is done
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever it is, what is in force is sent, and the rest tried again
+            self._sync, self._sync_at = None, monotonic() + AGAIN
+            logger.error(  # noqa: TRY400 - the traceback may hold a URL
+                "The configuration is not all in force; the rest is tried again in %.0f s:\n%s",
+                AGAIN,
+                traceback_of(exc),
+            )
+        return True
 
     def _demoted(self) -> None:
         term, self._term, self._sync, self._begun = self._term, None, None, False
@@ -298,15 +325,7 @@ class RedisScheduler(Scheduler):
         if not self._begun:
             self._begin(term)
         turn = self.dispatcher.turn(term)
-        if self._sync is not None:
-            # One page between two turns: dispatch never waits for the configuration.
-            try:
-                next(self._sync)
-            except StopIteration:
-                self._sync = None
-            except TROUBLE:
-                self._sync = self._new_sync(term)  # an iterator that raised is over; what is done is done
-                raise
+        if self._configure(term):
             return
         if turn.busy:
             return

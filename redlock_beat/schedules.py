@@ -511,7 +511,12 @@ class RRule:
         return cls.of(parsed)
 
     def next(self, after: int, rules: Rules) -> int | None:
-        return _rrule_walk(self.rule, self.start, rules.zone).next(after, rules)
+        try:
+            return _rrule_walk(self.rule, self.start, rules.zone).next(after, rules)
+        except (ValueError, TypeError, IndexError, ArithmeticError) as exc:
+            if isinstance(exc, InvalidSchedule):
+                raise
+            raise InvalidSchedule(f"the slots of the rrule {self.rule[:200]!r} cannot be computed: {exc}") from exc
 
     def data(self) -> dict[str, Any]:
         return {"rule": self.rule, "start": self.start.isoformat()}
@@ -541,6 +546,12 @@ class _RRuleWalk:
             self.until = self._limit(until[0].removeprefix("UNTIL=")) if until else None
         except (ValueError, TypeError, KeyError, IndexError) as exc:
             raise InvalidSchedule(f"the rrule {text[:200]!r} cannot be read: {exc}") from None
+        for part, most in (("hour", 23), ("minute", 59), ("second", 59)):
+            beyond = [one for one in getattr(rule, f"_by{part}") or () if not 0 <= one <= most]
+            if beyond:
+                raise InvalidSchedule(
+                    f"the rrule {text[:200]!r} has BY{part.upper()}={beyond[0]}, but it must be from 0 to {most}."
+                )
         self.counted = rule._count is not None
         if self.counted and rule._count > 100_000:
             raise InvalidSchedule("the rrule's COUNT must not exceed 100000.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .clock import MICROS
@@ -48,6 +48,9 @@ class Status:
     lateness_p99: float | None
     quarantine: dict[str, str]
     replicas: list[Replica]
+    #: Entries of `beat_schedule` that are not in force, each with the reason (a hundred of them), and how many in all.
+    left_out: dict[str, str] = field(default_factory=dict)
+    left_out_total: int = 0
 
     def json(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -58,6 +61,7 @@ def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
     """The status of what was read; *lateness* in ascending order."""
     leader = owner_of(standing.lease)
     oldest = standing.oldest
+    total, left_out = left_out_of(standing.left_out)
     return Status(
         leader=leader,
         epoch=standing.epoch,
@@ -70,7 +74,23 @@ def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
         lateness_p99=_percentile(lateness, 0.99),
         quarantine={name: _error(report) for name, report in standing.quarantine.items()},
         replicas=sorted(_replicas(standing, leader), key=lambda one: (one.role, one.host, one.pid)),
+        left_out=left_out,
+        left_out_total=total,
     )
+
+
+def left_out_of(record: str | None) -> tuple[int, dict[str, str]]:
+    """How many configured entries are not in force, and why some of them are not.
+
+    >>> left_out_of('{"total": 2, "entries": {"a": "its class is away"}}')
+    (2, {'a': 'its class is away'})
+    """
+    try:
+        data = json.loads(record or "{}")
+        entries = {str(name): str(why) for name, why in dict(data.get("entries", {})).items()}
+        return max(int(data.get("total", 0)), len(entries)), entries
+    except (ValueError, TypeError, AttributeError):
+        return 1, {"?": f"the record of what was left out cannot be read: {str(record)[:200]}"}
 
 
 def owner_of(held: str | None) -> str | None:

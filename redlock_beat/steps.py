@@ -219,21 +219,24 @@ class Standing:
     outbox: int
     quarantine: dict[str, str]
     beats: dict[str, str]
+    #: What the leader says of the configured entries that are not in force.
+    left_out: str | None = None
 
 
 def standing(keys: Keys, now: int) -> Step[Standing]:
     """How things stand."""
 
     def parse(got: Any) -> Standing:
-        text, left, epoch, entries, overdue, oldest, manual, outbox, quarantine, beats = got
+        text, left, epoch, entries, overdue, oldest, manual, outbox, quarantine, beats, left_out = got
         return Standing(
             now, text, max(0, int(left)), int(epoch or 0), int(entries), int(overdue),
             from_score(oldest[1]) if oldest else None, int(manual), int(outbox), dict(quarantine), dict(beats),
+            left_out,
         )  # fmt: skip
 
     return Step(parse, commands=[
         ("GET", keys.lease), ("PTTL", keys.lease), ("GET", keys.epoch), ("HLEN", keys.entries),
         ("ZCOUNT", keys.due, "-inf", score(now)), ("ZRANGE", keys.due, 0, 0, "WITHSCORES"),
         ("ZCOUNT", keys.manual, "-inf", score(now)), ("HLEN", keys.outbox), ("HGETALL", keys.quarantine),
-        ("HGETALL", keys.beats),
+        ("HGETALL", keys.beats), ("GET", keys.left_out),
     ])  # fmt: skip

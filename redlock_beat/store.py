@@ -337,16 +337,32 @@ class Store:
         got = self.client.get(self.keys.config)
         return None if got is None else str(got)
 
-    def configured(self) -> dict[str, str]:
-        """Name -> digest of what the configuration last said; read in pages."""
-        return dict(self.client.hscan_iter(self.keys.configured, count=1000))
+    def left_out(self) -> str | None:
+        """What the last sync said of the configured entries that are not in force; None when all are."""
+        got = self.client.get(self.keys.left_out)
+        return None if got is None else str(got)
+
+    def leave_out(self, fence: Fence, record: str) -> None:
+        """Say which configured entries are not in force, and why ('' when all are)."""
+        k = self.keys
+        if self._run("left_out", [k.lease, k.epoch, k.left_out], [*fence.words, record]) == -1:
+            raise Deposed
+
+    def configured(self, names: Sequence[str] | None = None) -> dict[str, str]:
+        """Name -> digest of what the configuration last said, of some names or of all; read in pages."""
+        if names is None:
+            return dict(self.client.hscan_iter(self.keys.configured, count=1000))
+        return self._fields(self.keys.configured, names)
 
     def archived(self, names: Sequence[str]) -> dict[str, str]:
         """What stands in the archive under these names."""
+        return self._fields(self.keys.archive, names)
+
+    def _fields(self, key: str, names: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for i in range(0, len(names), 1000):
             page = list(names[i : i + 1000])
-            texts = self.client.hmget(self.keys.archive, page)
+            texts = self.client.hmget(key, page)
             found.update({name: text for name, text in zip(page, texts, strict=True) if text is not None})
         return found
 

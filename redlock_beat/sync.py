@@ -4,16 +4,23 @@ For each name three things are compared: what the configuration said before (``c
 it says now, and what stands in Redis. One digest over the whole configuration skips an unchanged
 one; otherwise only what changed is written, in pages, between which the loop goes on dispatching.
 
-==========  ==========  ===========  ================================================================
-before      now         in Redis     what happens
-==========  ==========  ===========  ================================================================
---          there       --           created; revived, when the archive has it
---          there       there        made at runtime under this name: left alone, with a warning
-there       the same    anything     nothing: an edit, a pause, a removal at runtime stays
-there       changed     there        the configuration wins; uid, count and phase stay
-there       changed     --           created
-there       --          anything     archived with its state, and whether it was removed at runtime
-==========  ==========  ===========  ================================================================
+==========  ==========  ===============  ============================================================
+before      now         in Redis         what happens
+==========  ==========  ===============  ============================================================
+--          there       --               created; revived, when the archive has it
+--          there       configured       the configuration wins (an older Redis came back without the mark)
+--          there       made at runtime  left alone, and said to be left out
+there       the same    anything         nothing: an edit, a pause, a removal at runtime stays
+there       changed     configured       the configuration wins; uid, count and phase stay
+there       changed     made at runtime  left alone, and said to be left out
+there       changed     --               created
+there       --          configured, --   archived with its state, and whether it was removed at runtime
+there       --          made at runtime  left alone; what the configuration said before is forgotten
+==========  ==========  ===============  ============================================================
+
+What is left out gets no mark in ``configured``: it is new or changed until it is in force. So it comes
+into force when the entry in its place is removed, or when its next slot can be computed: tried again
+every so often, by the next leader, and after a restart.
 """
 
 from __future__ import annotations
@@ -32,7 +39,7 @@ from .codec import compact, decode, definition, written
 from .config import Settings
 from .edits import created, readable, updated
 from .entry import Entry
-from .errors import InvalidSchedule, mask
+from .errors import InvalidSchedule, mask, traceback_of
 from .lease import Lease, Term
 from .make import make_entry
 from .policies import act_at, next_slot
@@ -45,6 +52,9 @@ logger = logging.getLogger("redlock_beat")
 #: An entry that left the configuration and came back within this time is a roll-out that flapped:
 #: what came due meanwhile falls under its policy. Later, it counts from now.
 FLAP = 3600 * MICROS
+
+#: Names in the record of what is left out, and characters of each reason.
+NAMED, REASON = 100, 300
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -159,6 +169,10 @@ class ConfigSync:
         self.store = store
         self.lease = lease
         self.configuration = configuration
+        #: Configured entries that are not in force, and why.
+        self.left_out: dict[str, str] = dict(configuration.errors)
+        self._done = False
+        self._said: str | None = None
         #: Pages written so far in this term; nothing is written for an unchanged configuration.
         self.pages = 0
 
@@ -167,27 +181,65 @@ class ConfigSync:
         version = self.settings.config_version
         return f"{'' if version is None else version}:{self.configuration.digest}"
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether to go on after a while: something broke, or is left out for a reason that may pass."""
+        return not self._done or bool(self._waiting())
+
+    def _waiting(self) -> list[str]:
+        return [name for name in self.left_out if name in self.configuration.entries]
+
+    def again(self, term: Term) -> Iterator[None]:
+        """Try once more what was left out, and yield after each page."""
+        if not self._done:
+            yield from self.run(term)
+            return
+        waiting = self._waiting()
+        before = self.store.configured(waiting)
+        for page in _pages(waiting):
+            yield from self._write(term, page, before)
+        self._publish(term)
+
     def run(self, term: Term) -> Iterator[None]:
         """Write what changed, and yield after each page."""
-        known = self.store.config()
-        if known == self._mark:
-            return
-        if known is not None and self._older(known):
+        self._done = False
+        known, self._said = self.store.config(), self.store.left_out()
+        whole = self._said is None and not self.configuration.errors
+        if (known == self._mark and whole) or (known is not None and self._older(known)):
+            self._done = True
             return
         before = self.store.configured()
         now_there = self.configuration.entries
         changed = [name for name, one in now_there.items() if before.get(name) != one.digest]
         gone = [name for name in before if name not in now_there and name not in self.configuration.errors]
         for page in _pages(changed):
-            self._write(term, page, before)
-            yield
+            yield from self._write(term, page, before)
         for page in _pages(gone):
-            self._archive(term, page, before)
-            yield
-        self.store.edit([], fence=term.fence, config=self._mark)
-        self.pages += 1
-        if changed or gone:
-            logger.info("Configuration synced: %d entries new or changed, %d gone.", len(changed), len(gone))
+            yield from self._archive(term, page, before)
+        self._publish(term)
+        if known != self._mark:
+            self.store.edit([], fence=term.fence, config=self._mark)
+            self.pages += 1
+        self._done = True
+        written = len(changed) - len(self._waiting())
+        if written or gone:
+            logger.info("Configuration synced: %d entries new or changed, %d gone.", written, len(gone))
+
+    def _publish(self, term: Term) -> None:
+        """Let everybody know what is left out."""
+        names = sorted(self.left_out)
+        record = ""
+        if names:
+            entries = {name: mask(self.left_out[name])[:REASON] for name in names[:NAMED]}
+            record = json.dumps({"total": len(names), "entries": entries})  # in ASCII: a name may be no UTF-8
+        if record != (self._said or ""):
+            self.store.leave_out(term.fence, record)
+            self._said = record
+
+    def _leave_out(self, name: str, why: str, *, level: int = logging.ERROR) -> None:
+        if self.left_out.get(name) != why:
+            self.left_out[name] = why
+            logger.log(level, "beat_schedule[%r] is left out: %s. It is tried again.", name, mask(why))
 
     def _older(self, known: str) -> bool:
         theirs, ours = known.split(":", 1)[0], self.settings.config_version
@@ -200,64 +252,73 @@ class ConfigSync:
         )  # fmt: skip
         return True
 
-    def _write(self, term: Term, names: list[str], before: Mapping[str, str]) -> None:
-        for _ in range(5):  # what changed under our hands is read and compared again
+    def _write(self, term: Term, names: list[str], before: Mapping[str, str]) -> Iterator[None]:
+        while names:  # what changed under our hands is read and compared again
             now, stored = self.store.read(names)
             fresh = [one.name for one in stored if one.definition is None and one.name not in before]
             archive = self.store.archived(fresh)
-            edits = [self._edit(one, before, archive.get(one.name), now) for one in stored]
-            left_out = self._apply(term, [edit for edit in edits if edit is not None])
-            if not left_out:
-                return
-            names = left_out
+            edits = []
+            for one in stored:
+                self.lease.renew_if_needed(term)  # a schedule class of a user's may take its time
+                edit = self._edit(one, before, archive.get(one.name), now)
+                if edit is not None:
+                    edits.append(edit)
+            names = self._apply(term, edits)
+            yield
 
     def _apply(self, term: Term, edits: list[Edit]) -> list[str]:
+        """Apply a page; the names of those that were changed by others meanwhile."""
         self.lease.renew_if_needed(term)
         if not edits:
             return []
-        left_out = self.store.edit(edits, fence=term.fence, each=True)
+        conflicts = self.store.edit(edits, fence=term.fence, each=True)
         self.pages += 1
-        assert isinstance(left_out, list)
-        return [edits[i].name for i in left_out]
+        assert isinstance(conflicts, list)
+        return [edits[i].name for i in conflicts]
 
     def _edit(self, stored: Stored, before: Mapping[str, str], archived: str | None, now: int) -> Edit | None:
+        """What is to be done about one entry; None when it is left out."""
+        name, marked = stored.name, stored.name in before
+        if _made_at_runtime(stored, marked):
+            why = "an entry made at runtime has its name, and those are never touched. Rename or remove one of the two"
+            self._leave_out(name, why, level=logging.WARNING)
+            return None
+        try:
+            edit = self._configured(stored, None if marked else archived, now)
+        except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything: one bad entry is one bad entry
+            known = isinstance(exc, InvalidSchedule)
+            self._leave_out(name, str(exc).rstrip(".") if known else f"its next slot cannot be computed: {exc!r}")
+            if not known:
+                logger.debug("Computing %r raised:\n%s", name, traceback_of(exc))
+            return None
+        self.left_out.pop(name, None)
+        edit.configured = self.configuration.entries[name].digest
+        return edit
+
+    def _configured(self, stored: Stored, archived: str | None, now: int) -> Edit:
+        """The edit that brings the configured entry into force."""
         one = self.configuration.entries[stored.name]
         new = replace(one.entry, anchor=now)
         if stored.definition is None:
-            edit = None
-            if stored.name not in before and archived is not None:
-                edit = _revived(new, one.digest, archived, now, self.settings.catchup_limit)
+            edit = _revived(new, one.digest, archived, now, self.settings.catchup_limit) if archived else None
             edit = edit or created(new, now)
             edit.expected = stored.state or ABSENT
             edit.archive = DROP
-        elif stored.name not in before:
-            known = readable(stored)
-            if known is None or known.origin != "config":
-                logger.warning(
-                    "beat_schedule[%r] is left out: an entry of that name was made at runtime, and those are never "
-                    "touched. Rename one of the two.", stored.name,
-                )  # fmt: skip
-                return Edit(stored.name, ANY, configured=one.digest)
-            edit = updated(known, new, now, stored.state or ANY, self.settings.catchup_limit)
-        else:
-            known = readable(stored)
-            if known is None or known.state is None:
-                edit = created(replace(new, revision=_revision(stored) + 1), now, expected=ANY)
-            else:
-                edit = updated(known, new, now, stored.state or ANY, self.settings.catchup_limit)
-        edit.configured = one.digest
-        return edit
+            return edit
+        known = readable(stored)
+        if known is None or known.state is None:
+            return created(replace(new, revision=_revision(stored) + 1), now, expected=stored.state or ANY)
+        return updated(known, new, now, stored.state or ANY, self.settings.catchup_limit)
 
-    def _archive(self, term: Term, names: list[str], before: Mapping[str, str]) -> None:
-        for _ in range(5):
+    def _archive(self, term: Term, names: list[str], before: Mapping[str, str]) -> Iterator[None]:
+        while names:
             now, stored = self.store.read(names)
             edits = []
             for one in stored:
-                known = readable(one)
                 edit = Edit(one.name, ANY, configured=DROP)
                 if one.definition is None:
                     edit.archive = compact({"removed": True, "digest": before[one.name], "at": now})
-                elif known is None or known.origin == "config":
+                elif not _made_at_runtime(one, marked=True):
                     edit.expected = one.state or ANY
                     edit.definition = edit.state = edit.score = DROP
                     edit.archive = compact(
@@ -265,8 +326,18 @@ class ConfigSync:
                     )
                 edits.append(edit)
             names = self._apply(term, edits)
-            if not names:
-                return
+            yield
+
+
+def _made_at_runtime(stored: Stored, marked: bool) -> bool:
+    """Whether what stands there is a user's; what cannot be read is, unless the configuration once had that name."""
+    if stored.definition is None:
+        return False
+    try:
+        data = json.loads(stored.definition)
+        return bool(data.get("from", "api") != "config")
+    except (ValueError, AttributeError):
+        return not marked
 
 
 def _revived(new: Entry, digest: str, archived: str, now: int, catchup_limit: int) -> Edit | None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import ClassVar
 
+import pytest
 from celery.beat import BeatLazyFunc, ScheduleEntry
 from celery.schedules import crontab
+from click.testing import CliRunner
+from dateutil.rrule import rrulestr
 
-from redlock_beat import Schedule
+from redlock_beat import InvalidSchedule, Schedule, register_schedule, scheduler
+from redlock_beat.cli import redlock
+from redlock_beat.doctor import examine
 from redlock_beat.keys import Keys
+from redlock_beat.schedules import _registry
 from redlock_beat.sync import read_configuration
 from tests.beats import make_app, messages
 
@@ -248,3 +257,199 @@ def test_an_entry_of_another_release_waits_for_a_beat_that_has_it(valkey, beats)
     beat.close()
     newer = beats(valkey, entries, redlock_beat_config_version=2)
     newer.until(lambda: messages(client))
+
+
+# --- one bad entry is one bad entry ----------------------------------------------------------------
+
+
+class Calendar:
+    """A schedule of a user's own, whose table may be away."""
+
+    away: ClassVar[bool] = False
+
+    def next_slot(self, after):
+        if self.away:
+            raise RuntimeError("the table is away")
+        return after + timedelta(seconds=3600)
+
+
+@pytest.fixture
+def calendar(monkeypatch):
+    monkeypatch.setattr(Calendar, "away", True)
+    register_schedule("calendar", Calendar, dump=lambda one: {})
+    yield Calendar()
+    _registry.pop("calendar")
+
+
+def bad_entries(calendar):
+    second = rrulestr("FREQ=HOURLY;BYSECOND=61", dtstart=datetime(2026, 1, 31))
+    return {"rrule": {"task": "t", "schedule": second}, "calendar": {"task": "t", "schedule": calendar}, "\ud800": HOUR}
+
+
+def test_an_entry_whose_next_slot_cannot_be_computed_leaves_all_others_in_force(server, beats, caplog, calendar):
+    bad = bad_entries(calendar)
+    schedule = release(server, beats, {"a": HOUR, **bad, "z": HOUR})
+    assert sorted(one.name for one in schedule) == ["a", "z"]
+    status = schedule.status()
+    assert set(status.left_out) == set(bad)
+    assert status.left_out_total == 3
+    assert "the table is away" in status.left_out["calendar"]
+    assert "BYSECOND" in status.left_out["rrule"]
+    assert "UTF-8" in status.left_out["\ud800"]
+    for name in bad:
+        assert f"beat_schedule[{name!r}]" in caplog.text
+    release(server, beats, {"a": HOUR, "z": HOUR})
+    assert schedule.status().left_out == {}
+
+
+def test_what_was_left_out_turns_health_red_and_is_named_by_doctor_and_list(valkey, beats, calendar):
+    beat = beats(valkey, {"a": HOUR, **bad_entries(calendar)}).lead()
+    schedule = Schedule(beat.app)
+    verdict = schedule.health()
+    assert not verdict.ok
+    assert "left out of beat_schedule: 'calendar' and 2 more" in verdict.why
+    found = [one for one in examine(schedule, beat.app) if one.what == "left out"]
+    assert len(found) == 3
+    assert any("'calendar'" in one.why and "the table is away" in one.why for one in found)
+    for verb in ("list", "status"):
+        said = CliRunner().invoke(redlock, [verb], obj=SimpleNamespace(app=beat.app)).output
+        assert "calendar" in said
+        assert "the table is away" in said
+
+
+def test_what_was_left_out_comes_into_force_in_the_same_term_once_it_can_be(valkey, beats, calendar, monkeypatch):
+    monkeypatch.setattr(scheduler, "AGAIN", 0.05)
+    beat = beats(valkey, {"a": HOUR, "c": {"task": "t", "schedule": calendar}}).lead()
+    schedule = Schedule(beat.app)
+    assert "c" not in schedule
+    Calendar.away = False
+    beat.until(lambda: schedule.health().ok)
+    assert "c" in schedule
+    assert schedule.status().left_out == {}
+
+
+def test_what_was_left_out_is_tried_again_by_the_next_leader(valkey, beats, calendar):
+    entries = {"a": HOUR, "c": {"task": "t", "schedule": calendar}}
+    release(valkey, beats, entries)
+    Calendar.away = False
+    assert "c" in release(valkey, beats, entries)
+
+
+def test_a_configured_schedule_that_can_no_longer_be_computed_stands_until_one_that_can_replaces_it(
+    valkey, beats, calendar
+):
+    Calendar.away = False
+    schedule = release(valkey, beats, {"a": HOUR, "c": {"task": "t", "schedule": calendar}})
+    Calendar.away = True
+    release(valkey, beats, {"a": HOUR, "c": {"task": "t", "schedule": calendar, "timezone": "Europe/Berlin"}})
+    assert schedule["c"].timezone == "UTC"
+    client = valkey.client()
+    past = schedule._store.now() - 1_000_000
+    uid, revision, _, *rest = client.hget(K.state, "c").split()
+    client.hset(K.state, "c", " ".join([uid, revision, str(past), *rest]))  # due, and what follows is not known
+    release(valkey, beats, {"a": HOUR, "c": HOUR})
+    assert str(schedule["c"].schedule) == str(schedule["a"].schedule)
+    assert schedule["c"].uid == uid
+
+
+def test_a_sync_that_breaks_is_begun_again_and_dispatch_goes_on(valkey, beats, monkeypatch, caplog):
+    monkeypatch.setattr(scheduler, "AGAIN", 0.05)
+    beat = beats(valkey, {"a": HOUR})
+    beat.until(lambda: beat.scheduler._term is not None)
+    edit, calls = beat.scheduler.store.edit, []
+
+    def broken(*args, **kwargs):
+        calls.append(1)
+        if len(calls) <= 2:
+            raise AssertionError("a mistake of ours")
+        return edit(*args, **kwargs)
+
+    beat.scheduler.store.edit = broken
+    schedule = Schedule(beat.app)
+    beat.until(lambda: "a" in schedule)
+    assert "a mistake of ours" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a\ud800", "\udcff"])
+def test_what_is_no_text_is_refused_by_name_at_every_door(valkey, name):
+    schedule = Schedule.from_url(valkey.url())
+    with pytest.raises(InvalidSchedule, match="UTF-8"):
+        schedule.add(name, "t", 60)
+    for given in ({"task": name}, {"task": "t", "args": [name]}, {"task": "t", "options": {"headers": {"h": name}}}):
+        with pytest.raises(InvalidSchedule, match=r"'mine'.*UTF-8"):
+            schedule.add("mine", when=60, **given)
+    with pytest.raises(InvalidSchedule, match=r"'mine'.*UTF-8"):
+        schedule.add("mine", "t", 60, note=name)
+    assert len(schedule) == 0
+
+
+# --- entries made at runtime -----------------------------------------------------------------------
+
+
+def test_an_entry_made_at_runtime_survives_every_change_of_a_configured_one_of_its_name(server, beats, caplog):
+    schedule = Schedule.from_url(server.url())
+    mine = schedule.add("mine", "mine", 60)
+    for there in ({"mine": HOUR}, {"mine": HOUR}, {"mine": {**HOUR, "args": (1,)}}, {}, {"mine": HOUR}, {}):
+        release(server, beats, {"other": HOUR, **there})
+        assert schedule["mine"] == mine
+        assert set(schedule.status().left_out) == set(there)
+    assert "made at runtime" in caplog.text
+
+
+def test_an_entry_made_at_runtime_in_the_place_of_a_removed_configured_one_is_never_touched(server, beats):
+    schedule = release(server, beats, {"a": HOUR, "b": HOUR})
+    schedule.remove("a")
+    mine = schedule.add("a", "mine", 60)
+    for entries in ({"a": HOUR}, {"a": {**HOUR, "args": (1,)}}, {}, {"a": HOUR}):
+        release(server, beats, {**entries, "b": HOUR})
+        assert schedule["a"] == mine
+
+
+def test_an_entry_made_at_runtime_that_this_release_cannot_read_is_never_touched(valkey, beats):
+    schedule = release(valkey, beats, {"a": HOUR, "b": HOUR})
+    schedule.remove("a")
+    schedule.add("a", "mine", 60)
+    client = valkey.client()
+    newer = json.dumps({**json.loads(client.hget(K.entries, "a")), "v": 99})
+    client.hset(K.entries, "a", newer)
+    for entries in ({"a": {**HOUR, "args": (1,)}}, {}):
+        release(valkey, beats, {**entries, "b": HOUR})
+        assert client.hget(K.entries, "a") == newer
+
+
+def test_the_configured_entry_comes_into_force_when_the_one_made_at_runtime_is_removed(valkey, beats, monkeypatch):
+    monkeypatch.setattr(scheduler, "AGAIN", 0.05)
+    schedule = Schedule.from_url(valkey.url())
+    schedule.add("mine", "mine", 60)
+    beat = beats(valkey, {"mine": HOUR}).lead()
+    assert "made at runtime" in schedule.status().left_out["mine"]
+    schedule.remove("mine")
+    beat.until(lambda: schedule.status().left_out == {})
+    assert schedule["mine"].task == "t"
+    beat.close()
+    release(valkey, beats, {})
+    assert "mine" not in schedule
+
+
+def test_a_restart_with_the_same_configuration_finds_that_the_runtime_entry_is_gone(valkey, beats):
+    schedule = Schedule.from_url(valkey.url())
+    schedule.add("mine", "mine", 60)
+    release(valkey, beats, {"mine": HOUR})
+    schedule.remove("mine")
+    release(valkey, beats, {"mine": HOUR})
+    assert schedule["mine"].origin == "config"
+
+
+def test_a_configured_entry_that_is_replaced_and_run_at_once_stays_a_configured_one(valkey, beats):
+    schedule = release(valkey, beats, {"a": HOUR})
+    schedule.add("a", "t", 60, replace=True, run_now=True)
+    release(valkey, beats, {"a": {**HOUR, "args": (1,)}})
+    assert schedule["a"].args == (1,)
+
+
+def test_thousands_that_are_left_out_are_counted_and_a_hundred_are_named(valkey, beats):
+    schedule = release(valkey, beats, {f"e{i:04}": {"task": "t", "schedule": "soon"} for i in range(3_000)})
+    status = schedule.status()
+    assert status.left_out_total == 3_000
+    assert len(status.left_out) == 100
+    assert valkey.client().strlen(K.left_out) < 50_000
