@@ -33,6 +33,7 @@ edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
 render          an occurrence -> messages, rendered by Celery and captured
 outbox          publishing to a broker that is not this Redis
+reasons         why messages are rendered one by one: said once, and counted
 wire            commands sent ahead, their answers read later
 template        a message rendered once, with places to fill in
 express         the quick way from due to sent: messages filled in, many at a time

@@ -383,6 +383,11 @@ def _show_status(found: Status, as_json: bool) -> None:
     if found.lateness_p50 is not None and found.lateness_p99 is not None:
         click.echo(f"lateness    p50 {span(max(0, found.lateness_p50))}, p99 {span(max(0, found.lateness_p99))}")
     click.echo(f"outbox      {found.outbox}")
+    for one in found.replicas:
+        if one.role == "leader" and one.rendered:
+            click.echo(f"one by one  {sum(one.rendered.values())} rendered so, which is slower, of {one.sent} sent")
+            for why, many in one.rendered.items():
+                click.echo(f"            {many}: {clean(why)}")
     click.secho(f"quarantine  {len(found.quarantine)}", fg="red" if found.quarantine else None)
     for name, why in found.quarantine.items():
         click.echo(f"            {clean(name)}: {clean(why)}")

@@ -28,6 +28,7 @@ from .express import BYTES, Express
 from .lease import Lease, Term
 from .outbox import Item, Publisher, stamp, unstamp
 from .policies import Missed, act_at, first_slot, plan
+from .reasons import OTHERS
 from .render import Rendered, Renderer, task_id
 from .schedules import Once
 from .state import State, parse_state
@@ -366,7 +367,7 @@ class Dispatcher:
             following = todo.sends[i + 1] if i + 1 < len(todo.sends) else todo.pending
             id_ = task_id(self.settings.prefix, entry.uid, nominal)
             try:
-                rendered = self._render(term, entry, nominal, id_)
+                rendered = self._render(term, entry, nominal, id_, self.express.why.get(entry.name, OTHERS))
             except Exception as exc:  # noqa: BLE001 - user code may raise anything
                 here = replace(item, score=expected, state=text)
                 self._failed(term, here, before, entry, nominal, exc, "render")
@@ -480,7 +481,7 @@ class Dispatcher:
         nominal = int(nominal)
         id_ = task_id(self.settings.prefix, entry.uid, nominal, request)
         try:
-            rendered = self._render(term, entry, nominal, id_)
+            rendered = self._render(term, entry, nominal, id_, f"it is sent by hand ({how})")
         except Exception as exc:  # noqa: BLE001 - user code may raise anything
             # As old as it is, so long it waits before the next attempt; after an hour it is given up.
             age = now - int(data.get("at") or 0)
@@ -506,7 +507,8 @@ class Dispatcher:
 
     # --- rendering ---
 
-    def _render(self, term: Term, entry: Entry, nominal: int, id_: str) -> Rendered:
+    def _render(self, term: Term, entry: Entry, nominal: int, id_: str, why: str) -> Rendered:
+        """The messages of one occurrence, rendered by themselves; *why* they are not filled in."""
         kept = self.express.kept.pop((entry.name, nominal), None)
         if isinstance(kept, Exception):
             raise kept
@@ -514,7 +516,15 @@ class Dispatcher:
             return kept
         overruns = self._slow.get(entry.name, 0)
         if overruns:
-            return self._render_alone(term, entry, nominal, id_, overruns)
+            rendered = self._render_alone(term, entry, nominal, id_, overruns)
+        else:
+            rendered = self._render_watched(term, entry, nominal, id_)
+        reason = self.express.reasons.count(why)
+        if hooks.listening():
+            hooks.emit(hooks.Rendered(self.now() / MICROS, entry.name, reason))
+        return rendered
+
+    def _render_watched(self, term: Term, entry: Entry, nominal: int, id_: str) -> Rendered:
         self.lease.renew_if_needed(term)
         self.watch.begin(entry.name, self.lease.ttl / 2)
         try:
@@ -709,6 +719,7 @@ class Dispatcher:
                 "skew": self.skew,
                 "delivery": "commit" if self.renderer.direct else "outbox",
                 "sent": self.sent_total,
+                "rendered": self.express.reasons.summary(),
                 "broker": self.publisher.failing,
             }
         )

@@ -23,11 +23,13 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import traceback
 import uuid
 from collections import deque
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from redis.exceptions import NoScriptError
@@ -38,15 +40,16 @@ from .codec import VERSION, decode, decoded
 from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
-from .errors import Deposed
+from .errors import Deposed, traceback_of
 from .lease import Lease, Term
 from .outbox import Item, stamp
 from .policies import act_at, plan
+from .reasons import Reasons
 from .render import Rendered, Renderer
 from .schedules import Crontab, Once, Rules
 from .state import State
 from .store import Due, DueItem, Many, Store, due_of, steps_due
-from .template import PROVE_MESSAGES, PROVE_SECONDS, Refused, Shape, fingerprint, prove, shape_of, whole_refusal
+from .template import PROVE_MESSAGES, PROVE_SECONDS, Refused, Shape, Unfit, fingerprint, prove, shape_of, whole_refusal
 from .wire import Wire
 
 logger = logging.getLogger("redlock_beat")
@@ -65,15 +68,21 @@ REFUSED_FOR = 60.0
 RENDER_SPAN = 0.1
 #: Shapes kept.
 SHAPES = 1_000
+#: Entries of a task and options that may be tried in vain, one after the other, before all of them are rendered.
+TRIES = 5
 
 #: What a definition may hold and still be dealt with here without becoming an Entry first.
 _PLAIN = frozenset(
     ("v", "uid", "rev", "task", "kind", "s_every", "s_cron", "s_at", "at", "tz", "from", "args", "kwargs", "options",
      "missed")
 )  # fmt: skip
-_LEFT = -1
+_RUBBISH = "its definition or its state cannot be read"
 _NOTHING: list[Any] = []
 _VARIANT = {c: "89ab"[int(c, 16) & 3] for c in "0123456789abcdef"}
+
+
+class _Left(Exception):
+    """An entry is left to the dispatcher; its text says why."""
 
 
 @dataclass(slots=True)
@@ -113,8 +122,8 @@ class Express:
     looked: Callable[[Due, Term], None]
     #: The text of the heartbeat that a commit carries along.
     heartbeat: Callable[[Term], str]
-    #: Renders one occurrence, renewing the term and watching the time.
-    render: Callable[[Term, Entry, int, str], Rendered]
+    #: Renders one occurrence, renewing the term and watching the time; told why it is not filled in.
+    render: Callable[[Term, Entry, int, str, str], Rendered]
     #: The row of the ledger of an occurrence, for the outbox.
     row: Callable[[str, str, int, str, Term], list[Any]]
     #: Told what was claimed for another broker.
@@ -127,14 +136,17 @@ class Express:
     failed: set[str] = field(default_factory=set)
     #: What was rendered here and has to go the other way: (name, slot) -> messages, or what rendering raised.
     kept: dict[tuple[str, int], Rendered | Exception] = field(default_factory=dict)
+    #: Why each entry that is left is, by its name; and how often anything was rendered for what reason.
+    why: dict[str, str] = field(default_factory=dict)
+    reasons: Reasons = field(default_factory=Reasons)
     #: Whether messages go to this Redis itself; else to the outbox, and for how many there is room.
     direct: bool = False
     room: int | None = None
     _shapes: dict[Any, Shape | tuple[str, float]] = field(default_factory=dict)
     _print: Any = None
     _whole: str | None = None
+    _unfit: dict[Any, int] = field(default_factory=dict)
     _count: int = 0
-    _said: set[str] = field(default_factory=set)
     _typed: bool = False
     _forgotten: bool = False
     _more: bool = False
@@ -154,10 +166,11 @@ class Express:
         if seen != self._print:
             self._print = seen
             self._shapes.clear()
+            self._unfit.clear()
             self._whole = whole_refusal(self.renderer.app)
-            if self._whole and self._whole not in self._said:
-                self._said.add(self._whole)
-                logger.info("Each message is rendered by itself, which is slower: %s.", self._whole)
+            if self._whole:
+                words = "Each message is rendered by itself, which is slower: %s."
+                self.reasons.say(self._whole, logging.INFO, words, self._whole)
 
     def run(self, term: Term, due: Due, aside: Container[str]) -> list[DueItem]:
         """Send what is due and is one message for one list; what is left goes the other way."""
@@ -165,6 +178,7 @@ class Express:
         until = monotonic() + SPAN
         self._typed, self._forgotten = due.typed, False
         self.kept.clear()
+        self.why.clear()
         self._has_room(due, 0)
         self._more = due.backlog > len(due.entries) + len(due.manual)
         hand = deque(part for part in (due.entries[: self.size], due.entries[self.size :]) if part)
@@ -312,14 +326,14 @@ class Express:
             try:
                 data, name = item.data, item.name
                 uid, rev, slot, _, count, attempts = item.state.split(" ")  # type: ignore[union-attr]
-                if data["uid"] != uid or data["rev"] != int(rev) or data["v"] != VERSION or attempts != "0":
-                    left.append(item)
-                    continue
+                if data["uid"] != uid or data["rev"] != int(rev) or data["v"] != VERSION:
+                    raise _Left("it was edited meanwhile")
+                if attempts != "0" or name in self.failed:
+                    raise _Left("an attempt of it has failed")
+                if name in aside:
+                    raise _Left("it renders slowly, or was in quarantine")
                 nominal, task, options = int(slot), data["task"], data.get("options")
                 following, gone = self._following(item, data, nominal, int(count), now)
-                if following == _LEFT or name in aside or name in self.failed:
-                    left.append(item)
-                    continue
                 digest = begun.copy()
                 digest.update(b"%b\n%d\n" % (uid.encode(), nominal))
                 id_ = _uuid5(digest.hexdigest())
@@ -339,10 +353,11 @@ class Express:
                     shape.messages += 1
                     key = shape.key
                 else:
+                    why = self.why[name] = self._whole or shape[0]
                     if monotonic() - moment > RENDER_SPAN:
                         left.append(item)
                         continue
-                    key, message = self._render(term, item, nominal, id_)
+                    key, message = self._render(term, item, nominal, id_, why)
                     if not message:
                         left.append(item)
                         continue
@@ -352,8 +367,11 @@ class Express:
                     message = batch.items[-1].stamped
             except (Deposed, *TROUBLE):
                 raise
-            except Exception:  # noqa: BLE001 - rubbish, or arguments that do not fit: the other way says so
-                left.append(item)
+            except (_Left, Refused) as exc:
+                self._leave(item, str(exc), left)
+                continue
+            except Exception as exc:  # noqa: BLE001 - rubbish in Redis; or a fault of this code, which is said
+                self._leave(item, self._unexpected(item, exc), left)
                 continue
             many = batch.groups.get(key)
             if many is None:
@@ -369,7 +387,30 @@ class Express:
             batch.size += 1
         return batch
 
-    def _render(self, term: Term, item: DueItem, nominal: int, id_: str) -> tuple[str, Any]:
+    def _leave(self, item: DueItem, why: str, left: list[DueItem]) -> None:
+        """This one goes the other way, which is slower."""
+        words = "Entry %r is rendered by itself, which is slower: %s. Each reason is said once."
+        self.reasons.say(why, logging.INFO, words, item.name, why)
+        self.why[item.name] = why
+        left.append(item)
+
+    def _unexpected(self, item: DueItem, exc: Exception) -> str:
+        """Why an entry is left about which something was raised that nobody foresaw; said in full."""
+        if item.data is None:
+            return "its definition could not be read along with the others"
+        try:
+            decode(item.name, json.dumps(item.data), State.parse(item.state or ""))
+        except Exception:  # noqa: BLE001 - so it is rubbish: the dispatcher sets it aside, and says so
+            return _RUBBISH
+        why = _fault(exc)
+        self.reasons.say(
+            why, logging.WARNING,
+            "Entry %r cannot take the quick way and is rendered by itself, which is slower: %s. That is a fault of "
+            "redlock_beat, please report it. It is said once.\n%s", item.name, why, traceback_of(exc),
+        )  # fmt: skip
+        return why
+
+    def _render(self, term: Term, item: DueItem, nominal: int, id_: str, why: str) -> tuple[str, Any]:
         """A message that has no shape, and its list; no message when it is not one message for one list."""
         state = State.parse(item.state or "")
         entry = self.cache.get(item.name, state)
@@ -380,7 +421,7 @@ class Express:
         if entry.reference or entry.canvas is not None:
             return "", None  # several messages, or of a form of their own
         try:
-            rendered = self.render(term, entry, nominal, id_)
+            rendered = self.render(term, entry, nominal, id_, why)
         except (Deposed, *TROUBLE):
             raise
         except Exception as exc:  # noqa: BLE001 - user code may raise anything; the dispatcher deals with it
@@ -416,7 +457,7 @@ class Express:
             else:
                 return self._planned(item, data, nominal, count, now)
             if following is None or following <= now:
-                return _LEFT, None
+                raise _Left("several of its slots are due")
             return following, None
         return self._planned(item, data, nominal, count, now)
 
@@ -424,12 +465,19 @@ class Express:
         self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int
     ) -> tuple[int | None, int | None]:
         """The same for an entry with policies, as the dispatcher plans it."""
-        if data.get("canvas") is not None or data.get("ref") or data["kind"] == "custom":
-            return _LEFT, None
+        if data.get("canvas") is not None:
+            raise _Left("it is a canvas")
+        if data.get("ref"):
+            raise _Left("it is rendered from the configuration")
+        if data["kind"] == "custom":
+            raise _Left("its schedule is a class of the project's own")
         entry = decode(item.name, json.dumps(data))
-        todo = plan(entry, nominal, count, now, self.settings.catchup_limit)
+        try:
+            todo = plan(entry, nominal, count, now, self.settings.catchup_limit)
+        except Exception:  # noqa: BLE001 - an rrule may raise anything; the dispatcher says what
+            raise _Left("its slots cannot be computed") from None
         if len(todo.sends) != 1 or todo.sends[0] != nominal or todo.missed is not None:
-            return _LEFT, None
+            raise _Left("several of its slots are due, or it is not sent")
         if todo.pending is None:
             return None, 1 if isinstance(entry.schedule, Once) and not entry.keep else None
         return todo.pending, act_at(entry, todo.pending)
@@ -442,6 +490,9 @@ class Express:
         shape: Shape | tuple[str, float]
         try:
             entry: Entry = decode(item.name, json.dumps(item.data), State.parse(item.state or ""))
+        except Exception:  # noqa: BLE001 - rubbish: the dispatcher sets it aside, and others of its kind go on
+            raise _Left(_RUBBISH) from None
+        try:
             if isinstance(found, Shape):
                 prove(self.renderer, found, entry, now)
                 found.prove_at, found.messages = monotonic() + PROVE_SECONDS, 0
@@ -450,17 +501,29 @@ class Express:
                 shape = shape_of(self.renderer, entry, now, monotonic() + PROVE_SECONDS)
         except (Deposed, *TROUBLE):
             raise
+        except Unfit as exc:
+            tries = self._unfit[kind] = self._unfit.get(kind, 0) + 1
+            if tries < TRIES:
+                raise  # another entry of the kind may do
+            shape = self._refused(item, str(exc))
         except Refused as exc:
-            shape = (str(exc), monotonic() + REFUSED_FOR)
-            if len(self._said) < SHAPES and f"{item.data['task']} {exc}" not in self._said:
-                self._said.add(f"{item.data['task']} {exc}")
-                logger.info("Messages of %s are rendered one by one, which is slower: %s.", item.data["task"], exc)
-        except Exception as exc:  # noqa: BLE001 - whatever rendering raises, the other way reports it
-            shape = (repr(exc), monotonic() + REFUSED_FOR)
+            shape = self._refused(item, str(exc))
+        except Exception as exc:  # noqa: BLE001 - a fault of this code: it is said, and what is due is sent all the same
+            shape = (self._unexpected(item, exc), monotonic() + REFUSED_FOR)
+        else:
+            self._unfit.pop(kind, None)
         if len(self._shapes) >= SHAPES:
             self._shapes.clear()
+            self._unfit.clear()
         self._shapes[kind] = shape
         return shape
+
+    def _refused(self, item: DueItem, why: str) -> tuple[str, float]:
+        """No shape for a while, and why."""
+        task = item.data["task"]
+        words = "Messages of %s are rendered one by one, which is slower: %s."
+        self.reasons.say(f"{task} {why}", logging.INFO, words, task, why)
+        return why, monotonic() + REFUSED_FOR
 
 
 def _uuid5(digits: str) -> str:
@@ -472,6 +535,12 @@ def _uuid5(digits: str) -> str:
 def _after(cron: str, zone: str, nominal: int) -> int | None:
     """The slot of a crontab after another; the same for every entry that has it."""
     return Crontab.parse(cron).next(nominal, Rules(zone, 0, "after", "auto"))
+
+
+def _fault(exc: Exception) -> str:
+    """What an error that nobody foresaw is counted under: its kind and place, not its text, which may be any."""
+    last = traceback.extract_tb(exc.__traceback__)[-1]
+    return f"an unexpected {type(exc).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
 def _outcome(got: Any) -> str:

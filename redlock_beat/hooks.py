@@ -70,6 +70,14 @@ class Failed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Rendered(Event):
+    """An occurrence's messages were rendered by themselves, not filled in: that is slower. *reason* is one of a few."""
+
+    entry: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class TermBegan(Event):
     """This beat leads now."""
 

@@ -57,6 +57,7 @@ class PrometheusHook:
         self._skipped = counter("skipped", "Occurrences given up.", "reason")
         self._missed = counter("missed", "Slots that went by.", "reason")
         self._failed = counter("failures", "Attempts that failed and are repeated.", "step")
+        self._rendered = counter("rendered", "Occurrences rendered by themselves, not filled in.", "reason")
         self._publish = counter("publish_failures", "Messages a foreign broker did not take at once.")
         self._lateness = Histogram(
             "redlock_beat_lateness_seconds", "From nominal to being sent.", registry=registry, buckets=BUCKETS
@@ -83,6 +84,8 @@ class PrometheusHook:
             self._failed.labels(event.step).inc()
             if event.step == "publish":
                 self._publish.inc()
+        elif isinstance(event, hooks.Rendered):
+            self._rendered.labels(event.reason).inc()
         elif isinstance(event, hooks.TermBegan):
             self._terms.inc()
             self._leader.set(1)

@@ -29,6 +29,9 @@ class Replica:
     delivery: str
     #: Why the broker refuses, or None.
     broker: str | None
+    #: Occurrences it has sent since it started; and of those it rendered by themselves, which is slower, why.
+    sent: int = 0
+    rendered: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,11 @@ def _replicas(standing: Standing, leader: str | None) -> list[Replica]:
                     skew=int(data["skew"]) / MICROS,
                     delivery=str(data["delivery"]),
                     broker=data.get("broker"),
+                    sent=int(data.get("sent") or 0),
+                    rendered={str(why): int(many) for why, many in (data.get("rendered") or {}).items()},
                 )
             )
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             continue
     return found
 

@@ -26,6 +26,7 @@ from typing import Any
 
 from .clock import MICROS, moment
 from .compat import repr_levels
+from .connection import TROUBLE
 from .entry import Entry
 from .render import HEADER_DUE, HEADER_ENTRY, HEADER_NAME, Renderer
 
@@ -56,6 +57,10 @@ class Refused(Exception):
     """Messages of this task and options cannot be filled in; its text says why."""
 
 
+class Unfit(Refused):
+    """Those of this one entry cannot: others of the same task and options may."""
+
+
 @dataclass(slots=True)
 class Shape:
     """Messages of one task with one set of options."""
@@ -80,12 +85,15 @@ class Shape:
     def fill(
         self, args: list[Any], kwargs: Mapping[str, Any] | None, name: str, id_: str, nominal: int, tag: str, now: int
     ) -> bytes:
-        """The message of one occurrence; TypeError when the task does not take these arguments."""
+        """The message of one occurrence; :class:`Unfit` when these arguments cannot be filled in."""
         if self.fits is not None:
-            self.fits(*args, **(kwargs or {}))
+            try:
+                self.fits(*args, **(kwargs or {}))
+            except TypeError:
+                raise Unfit("its arguments are not those its task takes") from None
         body = f"[{_dump(args)}, {_dump(kwargs) if kwargs else '{}'}, {self.embed}"
         if '"__type__"' in body:
-            raise TypeError("dates and the like are shown otherwise than they are written")
+            raise Unfit("its arguments hold dates or the like, which are shown otherwise than they are written")
         argsize, kwargsize, levels = self.longest
         ident = id_.encode()
         values = (
@@ -162,7 +170,12 @@ def _message(renderer: Renderer, entry: Entry, now: int) -> tuple[str, str, str,
     """
     id_, name = str(uuid.uuid4()), f"probe {secrets.token_hex(8)}"
     nominal, at = now - secrets.randbelow(86400 * MICROS), now - secrets.randbelow(86400 * MICROS)
-    one = renderer.render(replace(entry, name=name), nominal, id_, at).single()
+    try:
+        one = renderer.render(replace(entry, name=name), nominal, id_, at).single()
+    except TROUBLE:
+        raise
+    except Exception as exc:  # user code may raise anything; when it does so in earnest, it is said in full
+        raise Unfit(f"a trial of it raised {type(exc).__name__}") from exc
     if one is None:
         raise Refused("it is more than one message for one queue")
     return *one, id_, name, nominal, at
@@ -180,7 +193,7 @@ def _cut(
     args, kwargs = list(entry.args), dict(entry.kwargs)
     start = f"[{_dump(args)}, {_dump(kwargs)}, "
     if not body.startswith(start):
-        raise Refused("its body is not of protocol 2, or its arguments are not written as JSON alone")
+        raise Unfit("its body is not of protocol 2, or its arguments are not written as JSON alone")
     options_expire = _expiry(app, entry)
     mark = secrets.token_hex(8)
     places = {place: f"{mark}{place}" for place in _PLACES if key or place != "tag"}

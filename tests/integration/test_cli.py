@@ -95,6 +95,16 @@ def test_status_says_who_leads_and_what_is_wrong(cli, valkey, beats):
     assert data["leader"].endswith(str(data["replicas"][0]["pid"]))
 
 
+def test_status_says_why_messages_are_rendered_one_by_one(cli, valkey, beats):
+    beat = beats(valkey, task_compression="gzip").lead()
+    cli.schedule.add("a", "tasks.add", 3600, run_now=True)
+    beat.until(lambda: messages(valkey.client()))
+    beat.until(lambda: "one by one  1 rendered so, which is slower, of 1 sent" in cli("status"))
+    assert "1: its body is compressed, or no text" in cli("status")
+    rendered = json.loads(cli("status", "--json"))["replicas"][0]["rendered"]
+    assert list(rendered.values()) == [1]
+
+
 def test_running_and_history(cli, valkey, beats):
     beat = beats(valkey).lead()
     cli.schedule.add("a", "t", 3600)
