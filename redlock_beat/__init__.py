@@ -45,8 +45,7 @@ transfer        export and import, as JSON lines
 migrate         from RedBeat and django-celery-beat, in phase
 doctor          what could go wrong, looked for before it does
 scheduler       RedisScheduler: lead, due, dispatch, wait
-tables          how things are shown on a terminal
-cli             ``celery redlock ...``
+cli/            ``celery redlock ...``
 ==============  ==================================================================================
 """
 

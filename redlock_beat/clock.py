@@ -49,6 +49,22 @@ def naive_micros(when: datetime) -> int:
     return (span.days * 86400 + span.seconds) * MICROS + span.microseconds
 
 
+def spelled(length: int) -> str:
+    """A length in microseconds, exactly, in the units people say it in.
+
+    >>> spelled(11_000_000), spelled(5_400_000_000), spelled(86_400_000_000), spelled(500_000)
+    ('11 s', '1 h 30 min', '1 d', '500 ms')
+    """
+    parts = []
+    for unit, size in (("d", 86400 * MICROS), ("h", 3600 * MICROS), ("min", 60 * MICROS), ("s", MICROS)):
+        count, length = divmod(length, size)
+        if count:
+            parts.append(f"{count} {unit}")
+    if length or not parts:
+        parts.append(f"{length / 1000:g} ms")
+    return " ".join(parts)
+
+
 def wall_micros() -> int:
     """The local wall clock, used only to show how far it is from Redis's (the skew)."""
     return time.time_ns() // 1000

@@ -30,7 +30,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
-from .clock import MICROS, micros, moment, naive_micros
+from .clock import MICROS, micros, moment, naive_micros, spelled
 from .errors import InvalidSchedule
 from .zones import offset_at, read_wall, segment, zone
 
@@ -190,7 +190,7 @@ class Interval:
         return {**data, "relative": True} if self.relative else data
 
     def __str__(self) -> str:
-        return f"every {timedelta(microseconds=self.every)}" + (" (relative)" if self.relative else "")
+        return f"every {spelled(self.every)}" + (" (relative)" if self.relative else "")
 
 
 def _local(name: str, instant: int) -> int:

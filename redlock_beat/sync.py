@@ -142,6 +142,18 @@ def _digest(entry: Entry, data: dict[str, Any], given: Any) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
+def edited(entry: Entry, digest: str | None) -> bool:
+    """Whether an entry of the configuration says something else by now than the configuration did.
+
+    *digest* is what stands under ``configured``. A pause is no edit. Of an entry whose arguments stay in
+    the configuration it cannot be told.
+    """
+    if entry.origin != "config" or entry.reference or digest is None:
+        return False
+    running = replace(entry, enabled=True, note=None, paused_by=None)
+    return digest not in {_digest(one, definition(one), None) for one in (entry, running)}
+
+
 def _described(value: Any) -> str:
     """A text for what JSON cannot carry that is the same in every process."""
     if isinstance(value, Mapping):

@@ -111,11 +111,11 @@ def test_there_is_a_help_text_with_an_example_for_each_verb(shell):
 
     assert set(redlock.commands) == VERBS
     for name, command in redlock.commands.items():
-        assert f"Example: {'python' if 'django' in name else 'celery -A proj redlock ' + name}" in command.help
+        assert re.search(rf"\x08\n +Examples?:\n( .*\n)*? +celery -A proj redlock {name}\b", command.help), name
     assert "import-redbeat" in shell("--help")
     out = shell("add", "--help")
     assert "--every" in out
-    assert "Example:" in out
+    assert "Examples:" in out
     shell("no-such-verb", code=2)
 
 
@@ -131,18 +131,17 @@ def test_entries_from_the_cradle_to_the_grave(shell, schedule):
     shell("add", "nightly", "tasks.add", "--every", "30s", code=1)
     assert "exists already" in shell.err
     shell("add", "nightly", "tasks.add", "--every", "1h30m", "--replace")
-    assert str(schedule["nightly"].schedule) == "every 1:30:00"
+    assert str(schedule["nightly"].schedule) == "every 1 h 30 min"
     shell("add", "sun", "tasks.add", "--solar", "sunset,52.5,13.4")
     shell("add", "shot", "tasks.add", "--at", "2090-01-01T07:00", "--tz", "Europe/Berlin")
     assert schedule["shot"].next_due.hour == 6
     shell("add", "rule", "tasks.add", "--rrule", "FREQ=WEEKLY;BYDAY=MO")
     for wrong in (
-        ["--every", "soon"], ["--cron", "0 7"], ["--every", "3s", "--cron", "0 7 * * *"], [], ["--at", "tomorrow"],
+        ["--every", "soon"], ["--cron", "0 7"], ["--every", "3s", "--cron", "0 7 * * *"], [], ["--at", "some day"],
         ["--every", "3s", "--args", "{}"], ["--every", "3s", "--kwargs", "x"], ["--solar", "noon"],
         ["--every", "1s", "--tz", "Europe/Nowhere"], ["--rrule", "FREQ=NEVER"],
     ):  # fmt: skip
-        code = 1 if (wrong and wrong[0] in ("--cron", "--solar", "--rrule")) or "--tz" in wrong else 2
-        shell("add", "wrong", "tasks.add", *wrong, code=code)
+        shell("add", "wrong", "tasks.add", *wrong, code=2)
         assert "Error: " in shell.err
     assert "wrong" not in schedule
 
@@ -155,8 +154,8 @@ def test_entries_from_the_cradle_to_the_grave(shell, schedule):
 
     shell("edit", "nightly", "--set", "kwargs.to=8", "--set", "when.every=45s", "--set", "missed=all")
     entry = schedule["nightly"]
-    assert (entry.kwargs, str(entry.schedule), entry.missed) == ({"to": 8}, "every 0:00:45", "all")
-    shell("edit", "nightly", "--set", "nothing.at.all=1", code=1)
+    assert (entry.kwargs, str(entry.schedule), entry.missed) == ({"to": 8}, "every 45 s", "all")
+    shell("edit", "nightly", "--set", "nothing.at.all=1", code=2)
     shell.json("entry", "edit", "nightly", "--set", "note=hello")
 
     assert "is paused" in shell("pause", "nightly", "--note", "month's end")
@@ -186,7 +185,7 @@ def test_editing_in_an_editor(shell, schedule, tmp_path):
     assert "was edited since you read revision 2" in shell.err
     assert schedule["mail"].kwargs == {"to": 8}
     editor.write_text('#!/bin/sh\necho rubbish > "$1"\n')
-    shell("edit", "mail", code=1)
+    shell("edit", "mail", code=2)
     assert "cannot be used" in shell.err
 
 
@@ -268,7 +267,7 @@ def test_the_migrations(shell, schedule, tmp_path):
     found = shell.json("imported", "import-django-celery-beat", str(file), code=1)
     assert found["added"] == 1
     assert "left out: b: it has no schedule" in shell.err
-    assert str(schedule["a"].schedule) == "every 0:05:00"
+    assert str(schedule["a"].schedule) == "every 5 min"
     assert shell.json("imported", "import-django-celery-beat", str(file), code=1)["kept"] == 1
 
 
@@ -288,7 +287,7 @@ def test_tables_fit_the_terminal_and_names_cannot_command_it(shell, schedule):
         code, seen = shell.terminal("list", columns=columns)
         assert code == 0
         assert "\x1b[1m" in seen  # a head in bold, on a terminal
-        from redlock_beat.tables import width_of
+        from redlock_beat.cli.terminal import width_of
 
         assert max(width_of(line) for line in plain(seen)) <= columns
         assert "\x1b[2J" not in seen
@@ -302,7 +301,7 @@ def test_what_destroys_asks_first(shell, schedule):
     assert code == 1
     assert "Aborted" in seen
     code, seen = shell.terminal("backfill", "a", "2026-01-01T00:00", "2026-01-01T01:00", answers=(("[y/N]", "n\n"),))
-    assert "Send 60 slots of 'a', 100 a second?" in seen
+    assert "Send 60 slots of 'a' (2026-01-01 00:00:00 UTC to " in seen
     assert code == 1
     code, seen = shell.terminal("remove", "a", answers=(("[y/N]", "y\n"),))
     assert code == 0

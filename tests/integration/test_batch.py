@@ -53,7 +53,7 @@ def test_many_edits_in_one_batch_each_as_if_made_alone(schedule):
         assert "new" not in schedule  # nothing is in force before the block ends
     assert schedule["new"].args == (2,)
     assert (schedule["new"].enabled, schedule["new"].note, schedule["new"].revision) == (False, "later", 3)
-    assert (schedule["old"].revision, str(schedule["old"].schedule)) == (2, "every 0:00:30")
+    assert (schedule["old"].revision, str(schedule["old"].schedule)) == (2, "every 30 s")
     assert schedule["gone"].task == "other"
     assert "periodic" in schedule
     assert schedule._store.client.zcard(K.manual) == 2

@@ -19,11 +19,14 @@ ROOMS = [
     for line in redlock_beat.__doc__.split("==\n")[1].splitlines()
     if line and not line.startswith("=")
 ]
+FOLDERS = {"lua", "cli"}
+VERBS = [f"cli.{path.stem}" for path in sorted((PACKAGE / "cli").glob("*.py")) if path.stem != "__init__"]
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__", "demo"))
 
 
 def test_every_module_has_its_place_in_the_plan():
-    assert sorted(set(ROOMS) - {"lua"}) == MODULES
+    assert sorted(set(ROOMS) - FOLDERS) == MODULES
+    assert all((PACKAGE / folder).is_dir() for folder in FOLDERS)
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -37,7 +40,7 @@ def test_a_module_imports_only_from_those_above_it(name):
                     assert ROOMS.index(other) < ROOMS.index(name), f"{name} imports {other}"
 
 
-@pytest.mark.parametrize("name", ["", *MODULES])
+@pytest.mark.parametrize("name", ["", *MODULES, *VERBS])
 def test_the_examples_in_docstrings_work(name):
     module = importlib.import_module(f"redlock_beat.{name}" if name else "redlock_beat")
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0

@@ -1,0 +1,50 @@
+"""``celery -A proj redlock ...``: the schedule from the command line.
+
+Tables for people, ``--json`` for programs. Exit codes: 0 fine, 1 not found or not well, 2 wrong usage.
+
+==========  ============================================================================
+terminal    how things look: tables that fit, spans and times, signs of life
+times       the times that people write, by one rule for all verbs
+verbs       what all verbs have in common: the schedule, options, errors, exit codes
+checking    whether the app knows an entry's task and its arguments fit
+watching    status, health, doctor
+looking     list, show, next, history
+editing     add, edit, pause, resume, remove, run, backfill
+moving      export and the imports
+==========  ============================================================================
+"""
+
+from __future__ import annotations
+
+import click
+
+from .. import __version__
+from .editing import add, backfill, edit, pause, remove, resume, run
+from .looking import history, list_, next_, show
+from .moving import export_, import_, import_django_celery_beat, import_redbeat
+from .verbs import Verbs
+from .watching import doctor, health, status
+
+_VERBS = (
+    list_, show, next_, history, add, edit, pause, resume, remove, run, backfill, status, health, doctor,
+    export_, import_, import_redbeat, import_django_celery_beat,
+)  # fmt: skip
+
+
+@click.group(cls=Verbs)
+@click.option("--no-color", is_flag=True, help="Print no colours; the same as NO_COLOR=1.")
+@click.version_option(__version__, prog_name="redlock_beat", message="%(prog)s %(version)s")
+def redlock() -> None:
+    """Look at the schedule of redlock_beat, and edit it while beats run.
+
+    Exit codes: 0 fine, 1 not found or not well, 2 wrong usage.
+
+    \b
+    Examples:
+      celery -A proj redlock list
+      celery -A proj redlock add nightly tasks.report --cron "0 7 * * 1-5"
+    """
+
+
+for _verb in _VERBS:
+    redlock.add_command(_verb)

@@ -1,0 +1,261 @@
+"""How things look on a terminal: tables that fit, spans and times, bars, and signs of life."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from ..zones import zone
+
+_BARS = " ▁▂▃▄▅▆▇█"
+#: Joiners and variation selectors: terminals disagree about the width of what they join, so they are left out.
+_JOINERS = dict.fromkeys([0x200D, *range(0xFE00, 0xFE10)])
+#: Columns between two columns of a table.
+_GAP = 2
+#: Columns that a name gets before the other columns get more than their least.
+_NAME_FIRST = 48
+
+
+# --- texts -----------------------------------------------------------------------------------------
+
+
+def width_of(text: str) -> int:
+    """How many columns a text takes.
+
+    >>> width_of("日本"), width_of("abc")
+    (4, 3)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(c) or unicodedata.category(c) in ("Cf", "Mn")
+        else 2 if unicodedata.east_asian_width(c) in "WF" else 1
+        for c in text
+    )  # fmt: skip
+
+
+def clean(cell: object) -> str:
+    """One line of text without anything a terminal would obey: names are other people's input."""
+    text = " ".join(str("" if cell is None else cell).split())
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else "�" for c in text.translate(_JOINERS))
+
+
+def cut(text: str, columns: int) -> str:
+    """The text in at most so many columns, with an ellipsis where it was cut."""
+    if width_of(text) <= columns:
+        return text
+    kept, used = "", 1
+    for c in text:
+        used += width_of(c)
+        if used > columns:
+            break
+        kept += c
+    return kept + "…"
+
+
+def padded(text: str, columns: int) -> str:
+    """The text in exactly so many columns."""
+    text = cut(text, columns)
+    return text + " " * (columns - width_of(text))
+
+
+# --- tables ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    *least* is how far it may be cut (None: not at all). Where not even the least of all fits, the
+    column with the highest *rank* goes first; one of rank 0 always stays.
+    """
+
+    title: str
+    rank: int = 0
+    least: int | None = None
+
+
+def columns_of_terminal() -> int:
+    """How wide the terminal is; 120 where there is none."""
+    return max(40, shutil.get_terminal_size((120, 24)).columns)
+
+
+def table(
+    columns: Sequence[Column], rows: Sequence[Sequence[object]], colours: Sequence[str | None] = (), *,
+    wide: bool = False,
+) -> None:  # fmt: skip
+    """Print a table that fits the terminal; with *wide*, one that is as wide as it needs.
+
+    Room goes to the first column, which is the name. A column without a single value is not shown.
+    """
+    lines = [[clean(cell) for cell in row] for row in rows]
+    shown = [i for i in range(len(columns)) if i == 0 or not lines or any(line[i] for line in lines)]
+    natural = {i: max(width_of(text) for text in [columns[i].title, *(line[i] for line in lines)]) for i in shown}
+    widths = natural if wide else fitted(columns, natural, columns_of_terminal())
+    click.secho(_line([column.title for column in columns], widths), bold=True)
+    for number, line in enumerate(lines):
+        click.secho(_line(line, widths), fg=colours[number] if number < len(colours) else None)
+
+
+def _line(cells: Sequence[str], widths: dict[int, int]) -> str:
+    return (" " * _GAP).join(padded(cells[i], width) for i, width in widths.items()).rstrip()
+
+
+def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dict[int, int]:
+    """How wide each column is in so much room; a column that is not there has no place in it."""
+
+    def least(i: int) -> int:
+        given = columns[i].least
+        return natural[i] if given is None else min(given, natural[i])
+
+    shown = list(natural)
+    while len(shown) > 1 and sum(map(least, shown)) + _GAP * (len(shown) - 1) > room:
+        worst = max(shown, key=lambda i: columns[i].rank)
+        if not columns[worst].rank:
+            break
+        shown.remove(worst)
+    left = room - _GAP * (len(shown) - 1)
+    widths = {i: least(i) for i in shown}
+    first = shown[0]
+    for i, most in ((first, _NAME_FIRST), *((i, room) for i in shown[1:]), (first, room)):
+        more = max(0, min(natural[i], most) - widths[i])
+        widths[i] += max(0, min(more, left - sum(widths.values())))
+    while sum(widths.values()) > left and max(widths.values()) > 1:  # not even the least fits
+        widest = max(widths, key=lambda i: widths[i])
+        widths[widest] -= 1
+    return widths
+
+
+class Stream:
+    """A table whose rows come one by one: its widths are settled by what is known at the start."""
+
+    def __init__(self, columns: Sequence[Column], samples: Sequence[Sequence[object]]) -> None:
+        lines = [[column.title for column in columns], *[[clean(cell) for cell in row] for row in samples]]
+        natural = {i: max(width_of(line[i]) for line in lines) for i in range(len(columns))}
+        self._widths = fitted(columns, natural, columns_of_terminal())
+        click.secho(_line([column.title for column in columns], self._widths), bold=True)
+
+    def row(self, cells: Sequence[object], colour: str | None = None) -> None:
+        """Print one more row."""
+        click.secho(_line([clean(cell) for cell in cells], self._widths), fg=colour)
+
+
+def fields(data: dict[str, Any]) -> None:
+    """Print names and values below one another."""
+    width = max(map(len, data), default=0)
+    for key, value in data.items():
+        click.echo(f"{key:<{width}}  {clean(value)}")
+
+
+# --- times and spans -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Shows instants in one zone, and always says which.
+
+    >>> Clock("Europe/Berlin").time(datetime(2027, 1, 1, 6, tzinfo=UTC))
+    '2027-01-01 07:00:00 CET'
+    """
+
+    zone: str
+
+    def time(self, when: datetime | None) -> str:
+        """A time with its zone."""
+        return "" if when is None else self._there(when).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+    def hour(self, when: datetime) -> str:
+        """Hours and minutes alone."""
+        return self._there(when).strftime("%H:%M")
+
+    def _there(self, when: datetime) -> datetime:
+        return when.astimezone(zone(self.zone))
+
+
+def span(seconds: float) -> str:
+    """A span in its largest sensible unit.
+
+    >>> span(11), span(90), span(3600), span(86400), span(100_000), span(0.0042)
+    ('11 s', '90 s', '1 h', '1 d', '28 h', '4.2 ms')
+    """
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.995 * size or abs(seconds - size) <= 0.005 * size:
+            return f"{seconds / size:.0f} {unit}"
+    if seconds >= 2 or abs(seconds - 1) < 0.01:
+        return f"{seconds:.0f} s"
+    return f"{seconds:.1f} s" if seconds > 1 else f"{seconds * 1000:.3g} ms"
+
+
+def relative(when: datetime | None, never: str = "never") -> str:
+    """A time as seen from now: ``in 3 min``, ``2 h ago``."""
+    if when is None:
+        return never
+    seconds = (when - datetime.now(UTC)).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {span(seconds)}" if seconds > 0 else f"{span(-seconds)} ago"
+
+
+def bursts(counts: Sequence[int]) -> str:
+    """Counts as a line of bars.
+
+    >>> bursts([0, 1, 8])
+    ' ▁█'
+    """
+    most = max(counts, default=0)
+    return "".join(_BARS[0 if not n else max(1, round(n * 8 / most))] for n in counts)
+
+
+# --- signs of life ---------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def progress(total: int, label: str, hidden: bool = False) -> Iterator[Callable[[int], None]]:
+    """A progress bar on standard error, when that is a terminal and it takes longer than a second."""
+    began, waiting = time.monotonic(), 0
+    bar: Any = None
+
+    def advance(by: int) -> None:
+        nonlocal bar, waiting
+        waiting += by
+        if hidden or not sys.stderr.isatty():
+            return
+        if bar is None and time.monotonic() - began > 1:
+            bar = click.progressbar(length=total, label=label, file=sys.stderr)
+            bar.__enter__()
+        if bar is not None:
+            bar.update(waiting)
+            waiting = 0
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.__exit__(None, None, None)
+
+
+@contextlib.contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Say on the terminal what is waited for, once it takes longer than a second."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    timer = threading.Timer(1.0, lambda: click.secho(what, err=True, dim=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -1,0 +1,171 @@
+"""Verbs that watch over the beats: status, health, doctor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import timedelta
+
+import click
+
+from ..health import this
+from ..status import Status
+from .terminal import Column, clean, span, table
+from .times import SPAN
+from .verbs import JSON, Patient, Verb
+
+
+@click.command(cls=Verb)
+@click.option("--watch", is_flag=True, help="Show it again every so often, until Ctrl-C.")
+@click.option("--every", default="2s", show_default=True, type=SPAN, help="How often, with --watch.")
+@JSON
+def status(schedule: Patient, watch: bool, every: timedelta, as_json: bool) -> None:
+    """Show who leads, what waits and what is wrong.
+
+    Exits with 1 when nobody leads.
+
+    \b
+    Example:
+      celery -A proj redlock status --watch
+    """
+    found = schedule.status()
+    if not watch:
+        _show_status(found, as_json)
+        if found.leader is None:
+            click.get_current_context().exit(1)
+        return
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            if sys.stdout.isatty() and not as_json:
+                click.clear()
+            _show_status(found, as_json)
+            time.sleep(max(0.1, every.total_seconds()))
+            found = schedule.status()
+
+
+def _show_status(found: Status, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found.json()))
+        return
+    leader = f"{found.leader}, term {found.epoch}, lease for {found.lease_left:.1f} s" if found.leader else "NOBODY"
+    click.secho(f"leader      {leader}", fg="green" if found.leader else "red")
+    click.echo(f"entries     {found.entries}")
+    late = f", the oldest for {span(found.oldest_due)}" if found.overdue and found.oldest_due else ""
+    click.echo(f"due now     {found.overdue}{late}")
+    if found.lateness_p50 is not None and found.lateness_p99 is not None:
+        click.echo(f"lateness    p50 {span(max(0, found.lateness_p50))}, p99 {span(max(0, found.lateness_p99))}")
+    _show_outbox(found)
+    _show_rendered(found)
+    click.secho(f"quarantine  {len(found.quarantine)}", fg="red" if found.quarantine else None)
+    for line in _some(found.quarantine, len(found.quarantine)):
+        click.echo(f"            {line}")
+    if found.left_out_total:
+        click.secho(f"left out    {found.left_out_total} entries of beat_schedule are not in force", fg="red")
+    for line in _some(found.left_out, found.left_out_total):
+        click.echo(f"            {line}")
+    if found.replicas:
+        click.echo()
+        rows = [
+            (f"{one.host}:{one.pid}", one.role, one.version, one.delivery, span(one.age), f"{one.skew:+.3f} s")
+            for one in found.replicas
+        ]
+        table(_REPLICAS, rows, [_ROLES.get(one.role) for one in found.replicas])
+
+
+_REPLICAS = (
+    Column("REPLICA", least=16), Column("ROLE"), Column("VERSION", 1), Column("DELIVERY", 2), Column("LOOP AGE"),
+    Column("CLOCK SKEW", 3),
+)  # fmt: skip
+_ROLES = {"leader": "green", "gone": "red"}
+
+
+def _show_outbox(found: Status) -> None:
+    refused = [one.broker for one in found.replicas if one.role == "leader" and one.broker]
+    click.secho(f"outbox      {found.outbox}", fg="red" if refused else None)
+    for why in refused:
+        click.echo(f"            the broker refuses: {clean(why)}")
+
+
+def _show_rendered(found: Status) -> None:
+    for one in found.replicas:
+        if one.role == "leader" and one.rendered:
+            click.echo(f"one by one  {sum(one.rendered.values())} of {one.sent} sent were rendered so, which is slower")
+            for why, many in one.rendered.items():
+                click.echo(f"            {many}: {clean(why)}")
+
+
+#: Names in a list of what is wrong.
+_NAMED = 20
+
+
+def show_problems(found: Status) -> None:
+    """What of the schedule does not run, and why, one a line."""
+    for what, reasons, total in (
+        ("in quarantine", found.quarantine, len(found.quarantine)),
+        ("left out of beat_schedule", found.left_out, found.left_out_total),
+    ):
+        for line in _some(reasons, total):
+            click.secho(f"{what}: {line}", fg="red")
+
+
+def _some(reasons: Mapping[str, str], total: int) -> Iterator[str]:
+    """Some names with their reasons, and how many there are besides."""
+    shown = list(reasons.items())[:_NAMED]
+    yield from (f"{clean(name)}: {clean(why)}" for name, why in shown)
+    if total > len(shown):
+        yield f"and {total - len(shown)} more"
+
+
+@click.command(cls=Verb)
+@click.option("--this", "only_this", is_flag=True,
+              help="Does the loop of the beat on this machine turn? Never asks Redis.")  # fmt: skip
+@click.option("--max-lag", default="30s", show_default=True, type=SPAN, help="How long something may be due.")
+@JSON
+def health(schedule: Patient, only_this: bool, max_lag: timedelta, as_json: bool) -> None:
+    """Say in one line whether all is well.
+
+    Exits with 1 when it is not. Probes should use `python -m redlock_beat health`, which does not import
+    the app and is quicker.
+
+    \b
+    Example:
+      celery -A proj redlock health --max-lag 1m
+    """
+    verdict = this(schedule.settings.heartbeat_file or None) if only_this else schedule.health(max_lag.total_seconds())
+    click.echo(json.dumps(asdict(verdict)) if as_json else verdict.why)
+    if not verdict.ok:
+        click.get_current_context().exit(1)
+
+
+@click.command(cls=Verb)
+@JSON
+def doctor(schedule: Patient, as_json: bool) -> None:
+    """Look for what could go wrong before it does.
+
+    It looks at the server, permissions, clocks, entries, workers and settings. Exits with 1 when something
+    is wrong; a warning is no reason to.
+
+    \b
+    Example:
+      celery -A proj redlock doctor
+    """
+    from ..doctor import as_json as in_json
+    from ..doctor import examine
+
+    found = []
+    colours = {"ok": "green", "warning": "yellow", "error": "red", "unknown": "cyan"}
+    for one in examine(schedule, schedule.app):
+        found.append(one)
+        if not as_json:
+            click.secho(f"{one.level:<8}", fg=colours[one.level], nl=False)
+            click.echo(f"{one.what}: {clean(one.why)}")
+            if one.advice:
+                click.echo(f"        {clean(one.advice)}")
+    if as_json:
+        click.echo(in_json(found))
+    if any(one.level == "error" for one in found):
+        click.get_current_context().exit(1)
