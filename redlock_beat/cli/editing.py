@@ -172,7 +172,7 @@ def add(
     else:
         clock = clock_of(schedule, zone)
         at = f" ({clock.time(entry.next_due)})" if entry.next_due is not None else ""
-        click.echo(f"{clean(name)}: {entry.schedule}, next {when(entry)}{at}.")
+        click.echo(f"{clean(name)}: {clock.schedule(entry.schedule)}, next {when(entry)}{at}.")
     hint_if_nobody_leads(schedule)
 
 
@@ -232,7 +232,9 @@ def edit(
     if as_json:
         click.echo(printed(document(after)))
     elif changed:
-        click.echo(f"{clean(name)} is at revision {after.revision}: {after.schedule}, next {when(after)}.")
+        click.echo(
+            f"{clean(name)} is at revision {after.revision}: {clock_of(schedule, zone).schedule(after.schedule)}, next {when(after)}."
+        )
     else:
         click.echo("Nothing was changed.")
 

@@ -149,7 +149,7 @@ def _named(schedule: Patient, names: Sequence[str]) -> Iterator[Entry]:
 
 
 _ENTRIES = (
-    Column("NAME", least=24), Column("TASK", 3, 14), Column("SCHEDULE", least=12), Column("ZONE", 2),
+    Column("NAME", least=24), Column("TASK", 3, 14, front=True), Column("SCHEDULE", least=12), Column("ZONE", 2),
     Column("NEXT", least=12), Column("LAST SENT", 4), Column("SENT", 6), Column("ORIGIN", 5),
 )  # fmt: skip
 
@@ -158,7 +158,7 @@ def _show_entries(schedule: Patient, shown: list[Entry], clock: Clock, wide: boo
     origins = _origins(schedule, shown)
     rows = [
         (
-            entry.name, entry.task, entry.schedule, _zone(entry, clock), when(entry, clock if wide else None),
+            entry.name, entry.task, clock.schedule(entry.schedule), _zone(entry, clock), when(entry, clock if wide else None),
             (clock.time(entry.last_sent) or "never") if wide else relative(entry.last_sent), entry.total_run_count,
             origin,
         )
@@ -202,6 +202,7 @@ def show(schedule: Patient, name: str, zone: str | None, as_json: bool) -> None:
     due, last = entry.next_due, entry.last_sent
     data["next_due"] = f"{clock.time(due)} ({relative(due)})" if due else when(entry)
     data["last_sent"] = f"{clock.time(last)} ({relative(last)})" if last else "never"
+    data["schedule"] = clock.schedule(entry.schedule)
     data["origin"] = _origins(schedule, [entry])[0]
     for bound in ("starts", "ends"):
         at = getattr(entry, bound)
@@ -251,11 +252,11 @@ def next_(
         if as_json:
             click.echo(printed([{"name": slot.name, "nominal": slot.nominal.isoformat()} for slot in found]))
             return
-        rows = [(slot.name, clock.time(slot.nominal), relative(slot.nominal)) for slot in found]
+        rows = [(slot.name, clock.time(slot.nominal), relative(slot.nominal).removeprefix("in ")) for slot in found]
         table((Column("NAME", least=16), Column("AT"), Column("IN")), rows)
 
 
-_OUTAGE = (Column("NAME", least=16), Column("WHAT"), Column("SLOT", 2), Column("AT"), Column("WHY", 1, 10))
+_OUTAGE = (Column("NAME", least=16), Column("WHAT"), Column("SLOT", 2), Column("AT"), Column("WHY", 3, below=True))
 
 
 def _outage(
@@ -355,11 +356,11 @@ def history(
 
 
 _HISTORY = (
-    Column("NAME", least=20), Column("WHAT"), Column("AT"), Column("LATE", 3), Column("TASK ID", 2),
-    Column("WHY", 1, 12),
+    Column("NAME", least=20), Column("WHAT"), Column("AT"), Column("LATE", 2), Column("TASK ID", 3),
+    Column("WHY", 4, below=True),
 )  # fmt: skip
 #: What a followed table makes room for besides what it begins with.
-_ROOMY = ("-" * 30, "missed 100", "", "100 ms", "-" * 36, "-" * 20)
+_ROOMY = ("-" * 30, "published nothing", "", "100 ms", "-" * 36, "")
 
 
 def _row(row: Happened, clock: Clock) -> tuple[str, ...]:
