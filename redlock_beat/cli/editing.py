@@ -232,9 +232,8 @@ def edit(
     if as_json:
         click.echo(printed(document(after)))
     elif changed:
-        click.echo(
-            f"{clean(name)} is at revision {after.revision}: {clock_of(schedule, zone).schedule(after.schedule)}, next {when(after)}."
-        )
+        words = clock_of(schedule, zone).schedule(after.schedule)
+        click.echo(f"{clean(name)} is at revision {after.revision}: {words}, next {when(after)}.")
     else:
         click.echo("Nothing was changed.")
 

@@ -158,9 +158,10 @@ def _show_entries(schedule: Patient, shown: list[Entry], clock: Clock, wide: boo
     origins = _origins(schedule, shown)
     rows = [
         (
-            entry.name, entry.task, clock.schedule(entry.schedule), _zone(entry, clock), when(entry, clock if wide else None),
-            (clock.time(entry.last_sent) or "never") if wide else relative(entry.last_sent), entry.total_run_count,
-            origin,
+            entry.name, entry.task, clock.schedule(entry.schedule), _zone(entry, clock),
+            when(entry, clock if wide else None),
+            (clock.time(entry.last_sent) or "never") if wide else relative(entry.last_sent),
+            entry.total_run_count, origin,
         )
         for entry, origin in zip(shown, origins, strict=True)
     ]  # fmt: skip

@@ -146,6 +146,11 @@ def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dic
         return natural[i] if given is None else min(given, natural[i])
 
     shown = list(natural)
+    first = shown[0]
+    beside = [i for i in shown if columns[i].below]
+    uncut = min(natural[first], _NAME_FIRST) + sum(map(least, shown[1:]))
+    if beside and uncut + _GAP * (len(shown) - 1) > room:  # a reason makes no name shorter
+        shown = [i for i in shown if i not in beside]
     while len(shown) > 1 and sum(map(least, shown)) + _GAP * (len(shown) - 1) > room:
         worst = max(shown, key=lambda i: columns[i].rank)
         if not columns[worst].rank:
@@ -153,7 +158,6 @@ def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dic
         shown.remove(worst)
     left = room - _GAP * (len(shown) - 1)
     widths = {i: least(i) for i in shown}
-    first = shown[0]
     for i, most in ((first, _NAME_FIRST), *((i, room) for i in shown[1:]), (first, room)):
         more = max(0, min(natural[i], most) - widths[i])
         widths[i] += max(0, min(more, left - sum(widths.values())))
