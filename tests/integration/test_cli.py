@@ -204,7 +204,7 @@ def test_sending_again(cli, valkey, beats):
 
 
 def test_health_and_doctor(cli, valkey, beats, monkeypatch, tmp_path):
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     assert "nobody leads" in cli("health", code=1)
     assert "no beat of this user" in cli("health", "--this", code=1)
     assert "nobody leads" in cli("doctor", code=1)
