@@ -50,6 +50,8 @@ MANUAL_PAGE = 250
 BATCH_LIMIT = 1_000_000
 #: How often an edit is made anew because the entry was changed by others in between.
 ATTEMPTS = 200
+#: Entries whose slots cannot be computed that one answer names.
+UNKNOWN = 100
 #: Rows of the ledger that the lateness in `status` is computed from.
 LATENESS_ROWS = 1_000
 
@@ -60,11 +62,16 @@ class Slot:
 
     name: str
     nominal: datetime
+    #: Why the slots of this entry after *nominal* cannot be computed here; None for an ordinary slot.
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """A row of :meth:`Schedule.simulate`: what would be sent, or missed (from *nominal* on, *count* slots)."""
+    """A row of :meth:`Schedule.simulate`: what would be ``sent``, or ``missed`` (from *nominal* on, *count* slots).
+
+    ``unknown``: the slots of this entry cannot be computed here, and why.
+    """
 
     name: str
     what: str
@@ -130,6 +137,10 @@ class Operations:
                 except RedlockBeatError as exc:
                     exc.index = index
                     raise
+                except Exception as exc:  # a schedule class of the user may raise anything
+                    error = uncomputable(change.name, exc)
+                    error.index = index
+                    raise error from exc
                 answers.append(change.answer(edit))
                 before = edits.get(change.name)
                 edits[change.name] = edit if before is None else combined(before, edit)
@@ -247,9 +258,7 @@ class Operations:
         now, entry = yield from self.entry(name)
         request = secrets.token_hex(12)
         items: list[tuple[str, str]] = []
-        entry = reaching_back(entry, micros(start))
-        at = next_slot(entry, micros(start) - 1)
-        while at is not None and at <= micros(end):
+        for at in slots_between(entry, micros(start), micros(end)):
             if len(items) >= BACKFILL_LIMIT:
                 raise InvalidSchedule(
                     f"there are more than {BACKFILL_LIMIT} slots between {start} and {end}: backfill in parts."
@@ -257,7 +266,6 @@ class Operations:
             items.append(
                 (manual_item(entry, "backfill", at, now, request), score(now + round(len(items) * MICROS / rate)))
             )
-            at = next_slot(entry, at)
         for i in range(0, len(items), MANUAL_PAGE):
             edit = Edit(name, PRESENT, manual=items[i : i + MANUAL_PAGE])
             got = yield steps.edit(self.keys, [edit], request=f"{request}:{i}")
@@ -346,22 +354,32 @@ class Operations:
         ]  # fmt: skip
 
     def preview(self, name: str | None, n: int, after: datetime | None) -> Asking[list[Slot]]:
-        """The next slots, soonest first."""
+        """The next slots, soonest first; after them those entries of which they cannot be computed."""
         if not 1 <= n <= 100_000:
             raise InvalidSchedule(f"n is {n!r}, but must be from 1 to 100000.")
         now = micros(after) if after is not None else (yield steps.now(self.keys))
         found: list[Slot] = []
+        unknown: list[Slot] = []
 
         def first(slots: list[Slot]) -> list[Slot]:
             return sorted(slots, key=lambda slot: (slot.nominal, slot.name))[:n]
 
         def look(entry: Entry) -> None:
-            found.extend(Slot(entry.name, moment(at)) for at in _coming(entry, now, n))
+            at = now
+            try:
+                for at in _coming(entry, now, n):
+                    found.append(Slot(entry.name, moment(at)))
+            except Exception as exc:  # a schedule class may raise anything, or not be registered here
+                error = uncomputable(entry.name, exc)
+                if name is not None:
+                    raise error from exc
+                if len(unknown) < UNKNOWN:
+                    unknown.append(Slot(entry.name, moment(at), str(error)))
             if len(found) > 4 * n + 1000:
                 found[:] = first(found)
 
         yield from self._each(name, look)
-        return first(found)
+        return first(found) + sorted(unknown, key=lambda slot: slot.name)
 
     def simulate(self, outage: tuple[datetime, datetime], name: str | None) -> Asking[list[Foreseen]]:
         """What an outage would do."""
@@ -376,7 +394,15 @@ class Operations:
             after = max(micros(start), entry.state.nominal)
             if after > micros(end):
                 return
-            for one in simulate(entry, entry.state.count, after, micros(end), self.settings.catchup_limit):
+            try:
+                foreseen = simulate(entry, entry.state.count, after, micros(end), self.settings.catchup_limit)
+            except Exception as exc:  # as above
+                error = uncomputable(entry.name, exc)
+                if name is not None:
+                    raise error from exc
+                found.append(Foreseen(entry.name, "unknown", moment(after), end, 1, str(error)))
+                return
+            for one in foreseen:
                 count = 1 if one.missed is None else one.missed.count
                 why = None if one.missed is None else one.missed.why
                 found.append(Foreseen(entry.name, one.what, moment(one.nominal), moment(one.at), count, why))
@@ -489,6 +515,14 @@ def _as_if(stored: Stored, edit: Edit) -> Stored:
     )  # fmt: skip
 
 
+def uncomputable(name: str, exc: Exception) -> InvalidSchedule:
+    """The error for an entry whose schedule raises, or whose class is not registered in this process."""
+    return InvalidSchedule(
+        f"the slots of entry {name!r} cannot be computed here: "
+        + (str(exc) if isinstance(exc, RedlockBeatError) else f"its schedule raised {exc!r}.")
+    )
+
+
 def reaching_back(entry: Entry, start: int) -> Entry:
     """The entry with its slots carried on backwards in phase, to before *start*."""
     spec = entry.schedule
@@ -496,6 +530,18 @@ def reaching_back(entry: Entry, start: int) -> Entry:
         return entry
     turns = (entry.anchor - start) // spec.every + 1
     return replace(entry, anchor=entry.anchor - turns * spec.every)
+
+
+def slots_between(entry: Entry, start: int, end: int) -> Iterator[int]:
+    """The slots of an entry from one instant to another."""
+    entry = reaching_back(entry, start)
+    try:
+        at = next_slot(entry, start - 1)
+        while at is not None and at <= end:
+            yield at
+            at = next_slot(entry, at)
+    except Exception as exc:  # a schedule class may raise anything, or not be registered here
+        raise uncomputable(entry.name, exc) from exc
 
 
 def _coming(entry: Entry, now: int, n: int) -> Iterator[int]:

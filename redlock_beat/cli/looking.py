@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from ..documents import document
 from ..edits import readable
 from ..entry import Entry
 from ..errors import NoSuchEntry
-from ..operations import Foreseen, Happened, _glob
+from ..operations import Foreseen, Happened, _glob, uncomputable
 from ..policies import next_slot
 from ..steps import PAGE
 from ..sync import edited
@@ -251,13 +252,22 @@ def next_(
     else:
         found = schedule.preview(name, count)
         if as_json:
-            click.echo(printed([{"name": slot.name, "nominal": slot.nominal.isoformat()} for slot in found]))
+            slots = [{"name": slot.name, "nominal": slot.nominal.isoformat()} for slot in found if slot.why is None]
+            unknown = [{"name": slot.name, "why": slot.why} for slot in found if slot.why is not None]
+            click.echo(printed(slots + unknown))
             return
-        rows = [(slot.name, clock.time(slot.nominal), relative(slot.nominal).removeprefix("in ")) for slot in found]
+        rows = [
+            (slot.name, clock.time(slot.nominal), relative(slot.nominal).removeprefix("in "))
+            for slot in found if slot.why is None
+        ]  # fmt: skip
         table((Column("NAME", least=16), Column("AT"), Column("IN")), rows)
+        for slot in found:
+            if slot.why is not None:
+                click.secho(clean(slot.why), fg="red", err=True)
 
 
 _OUTAGE = (Column("NAME", least=16), Column("WHAT"), Column("SLOT", 2), Column("AT"), Column("WHY", 3, below=True))
+_OUTAGE_COLOURS = {"missed": "yellow", "unknown": "red"}
 
 
 def _outage(
@@ -270,16 +280,26 @@ def _outage(
         return
     lines = [
         (
-            row.name, row.what if row.what == "sent" else f"missed {row.count}", clock.time(row.nominal),
+            row.name, f"missed {row.count}" if row.what == "missed" else row.what, clock.time(row.nominal),
             clock.time(row.at), row.why,
         )
         for row in rows
     ]  # fmt: skip
-    table(_OUTAGE, lines, ["yellow" if row.what == "missed" else None for row in rows])
+    table(_OUTAGE, lines, [_OUTAGE_COLOURS.get(row.what) for row in rows])
 
 
 #: Slots of one entry, and of all, that a timeline counts.
 _TIMELINE_ENTRY, _TIMELINE_ALL = 100_000, 2_000_000
+
+
+def _timed(entry: Entry, now: int, end: int) -> Iterator[int]:
+    """The slots of an entry from now on, to before *end*."""
+    if not entry.enabled or entry.state is None or entry.state.nominal is None:
+        return
+    at: int | None = entry.state.nominal if entry.state.nominal > now else next_slot(entry, now)
+    while at is not None and at < end:
+        yield at
+        at = next_slot(entry, at)
 
 
 def _timeline(schedule: Patient, name: str | None, reach: str, clock: Clock, as_json: bool) -> None:
@@ -289,16 +309,14 @@ def _timeline(schedule: Patient, name: str | None, reach: str, clock: Clock, as_
     counts, busiest, total = [0] * columns, [""] * columns, 0
     entries = [schedule[name]] if name is not None else schedule.entries()
     for entry in entries:
-        if not entry.enabled or entry.state is None or entry.state.nominal is None:
-            continue
-        at: int | None = entry.state.nominal if entry.state.nominal > now else next_slot(entry, now)
-        own = 0
-        while at is not None and at < now + size * columns and own < _TIMELINE_ENTRY and total < _TIMELINE_ALL:
-            place = (at - now) // size
-            counts[place] += 1
-            busiest[place] = busiest[place] or entry.name
-            at = next_slot(entry, at)
-            own, total = own + 1, total + 1
+        try:
+            for at in islice(_timed(entry, now, now + size * columns), min(_TIMELINE_ENTRY, _TIMELINE_ALL - total)):
+                place = (at - now) // size
+                counts[place] += 1
+                busiest[place] = busiest[place] or entry.name
+                total += 1
+        except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything, or not be registered here
+            click.secho(clean(uncomputable(entry.name, exc)), fg="red", err=True)
     if as_json:
         starts = [moment(now + i * size).isoformat() for i in range(columns)]
         click.echo(printed([{"from": at, "count": count} for at, count in zip(starts, counts, strict=True)]))
