@@ -32,6 +32,7 @@ from .errors import (
     RedlockBeatError,
     ScheduleBusy,
     StaleRevision,
+    Uncomputable,
 )
 from .health import Verdict, whole
 from .keys import Keys
@@ -515,9 +516,9 @@ def _as_if(stored: Stored, edit: Edit) -> Stored:
     )  # fmt: skip
 
 
-def uncomputable(name: str, exc: Exception) -> InvalidSchedule:
+def uncomputable(name: str, exc: Exception) -> Uncomputable:
     """The error for an entry whose schedule raises, or whose class is not registered in this process."""
-    return InvalidSchedule(
+    return Uncomputable(
         f"the slots of entry {name!r} cannot be computed here: "
         + (str(exc) if isinstance(exc, RedlockBeatError) else f"its schedule raised {exc!r}.")
     )

@@ -21,7 +21,7 @@ from .. import steps
 from ..clock import moment
 from ..config import settings_of
 from ..connection import TROUBLE
-from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, mask
+from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, Uncomputable, mask
 from ..keys import Keys
 from ..schedule import Schedule
 from ..steps import Asking, Step
@@ -114,6 +114,8 @@ def usage() -> Iterator[None]:
     """What is refused inside is what the user wrote: wrong usage."""
     try:
         yield
+    except Uncomputable:
+        raise  # that is no fault of what was written
     except InvalidSchedule as exc:
         raise click.UsageError(clean(mask(exc))) from None
 
