@@ -29,6 +29,7 @@ store           takes the steps; one typed method per script of the leader's
 status          who leads, what waits, what is wrong
 health          the two questions of probes: does this loop turn, is the whole well
 metrics         the hook that feeds Prometheus (an extra)
+manual          what waits to be sent besides the schedule: one reader, one writer
 edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
 render          an occurrence -> messages, rendered by Celery and captured

@@ -76,6 +76,8 @@ def score(instant: int) -> str:
     >>> score(1_500_000)
     '1.500000'
     """
+    if instant < 0:
+        return f"-{score(-instant)}"
     if instant < MICROS:
         return f"{instant // MICROS}.{instant % MICROS:06d}"
     digits = str(instant)  # this is done for each occurrence: cutting is quicker than dividing

@@ -64,6 +64,8 @@ class Settings:
     heartbeat_file: str = ""
     #: Further keyword arguments of the redis-py client (``ssl_ca_certs``, ``master_name``, ...).
     redis_options: Mapping[str, Any] = field(default_factory=dict)
+    #: Celery's own ``beat_cron_starting_deadline``: the ``grace`` of crontabs that have none of their own.
+    cron_grace: float | None = None
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -145,6 +147,8 @@ _RULES: dict[str, _Rule] = {
 }
 
 _MARK = "redlock_beat_"
+#: Fields that no setting of this package's own fills in.
+_CELERYS = {"cron_grace"}
 
 
 def scheme_of(url: str, setting: str) -> str:
@@ -179,7 +183,7 @@ def settings_of(app: Any) -> Settings:
     'redis://localhost/3'
     """
     conf = app.conf
-    known = {one.name for one in fields(Settings)}
+    known = {one.name for one in fields(Settings)} - _CELERYS
     _refuse_unknown(conf, known, getattr(app, "namespace", None))
     given: dict[str, Any] = {}
     for name in known:
@@ -197,7 +201,13 @@ def settings_of(app: Any) -> Settings:
         given["url"] = ";".join(broker) if isinstance(broker, (list, tuple)) else first
         own = given.get("redis_options", {})
         given["redis_options"] = {**_from_broker(conf, first), **own} if isinstance(own, Mapping) else own
-    return Settings(**given)
+    return Settings(**given, cron_grace=_cron_grace(conf.get("beat_cron_starting_deadline")))
+
+
+def _cron_grace(value: Any) -> float | None:
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**9):
+        return value
+    raise InvalidSetting(f"beat_cron_starting_deadline is {value!r}, but must be a number of seconds, or None.")
 
 
 def _from_broker(conf: Any, url: str) -> dict[str, Any]:

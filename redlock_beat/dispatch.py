@@ -26,6 +26,7 @@ from .entry import Entry
 from .errors import InvalidSchedule, mask, traceback_of
 from .express import BYTES, Express
 from .lease import Lease, Term
+from .manual import ManualItem
 from .outbox import Item, Publisher, stamp, unstamp
 from .policies import Missed, act_at, first_slot, plan
 from .reasons import OTHERS
@@ -151,8 +152,6 @@ class Dispatcher:
         self.broker_db = 0
         self.skew = 0
         self.sent_total = 0
-        #: The configuration's mark, as Redis last said it.
-        self.mark = ""
         self._slow: dict[str, int] = {}
         self._bad: set[str] = set()
         self._silent: set[str] = set()
@@ -273,7 +272,6 @@ class Dispatcher:
 
     def _looked(self, due: Due, term: Term) -> None:
         """Redis has said what is due."""
-        self.mark = due.mark
         if hooks.listening():
             hooks.emit(
                 hooks.Turned(
@@ -355,7 +353,7 @@ class Dispatcher:
         self.lease.renew_if_needed(term)
         try:
             limit = self.settings.catchup_limit if room is None else max(1, min(self.settings.catchup_limit, room))
-            todo = plan(entry, state.nominal, state.count, now, limit)
+            todo = plan(entry, state.nominal, state.count, now, limit, self.settings.cron_grace)
         except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything
             self._failed(term, item, state, entry, state.nominal, exc, "compute")
             return 0
@@ -445,55 +443,55 @@ class Dispatcher:
     # --- triggers, backfills, settled slots ---
 
     def _manual(self, term: Term, waiting: list[tuple[str, str]]) -> None:
-        parsed = []
+        items: list[tuple[str, ManualItem]] = []
         for text, _ in waiting:
             try:
-                data = json.loads(text)
-                parsed.append((text, data, str(data["entry"]), str(data["how"])))
-            except (ValueError, KeyError, TypeError):
-                row = ["is", "skipped", "why", "a manual item that cannot be read"]
+                items.append((text, ManualItem.parse(text)))
+            except ValueError as exc:
+                logger.warning("A manual item cannot be read and is dropped: %.200s (%.200s)", text, exc)
+                row = ["is", "skipped", "epoch", term.epoch, "why", f"a manual item that cannot be read: {text[:200]}"]
                 self.store.drop_manual(term.fence, text, row)
-        if not parsed:
+        if not items:
             return
-        stored = self.store.read([name for _, _, name, _ in parsed])[1]
-        for (text, data, name, how), one in zip(parsed, stored, strict=True):
+        stored = self.store.read([item.entry for _, item in items])[1]
+        for (text, item), one in zip(items, stored, strict=True):
             state = parse_state(one.state)
             entry = None
             if state is not None and one.definition is not None:
-                entry = self.cache.get(name, state)
+                entry = self.cache.get(item.entry, state)
                 try:
-                    entry = entry or decode(name, one.definition)
+                    entry = entry or decode(item.entry, one.definition)
                 except InvalidSchedule as exc:
-                    self._drop(term, text, name, how, str(exc), reason="unreadable")
+                    self._drop(term, text, item.entry, item.how, str(exc), reason="unreadable")
                     continue
-            if entry is None or entry.uid != data.get("uid"):
-                self._drop(term, text, name, how, "the entry was removed")
+            if entry is None or entry.uid != item.uid:
+                self._drop(term, text, item.entry, item.how, "the entry was removed")
                 continue
-            self._send_manual(term, text, data, entry, how)
+            self._send_manual(term, text, item, entry)
 
-    def _send_manual(self, term: Term, text: str, data: dict[str, Any], entry: Entry, how: str) -> None:
-        now, nominal, request = self.now(), data.get("nominal"), str(data.get("req") or "")
+    def _send_manual(self, term: Term, text: str, item: ManualItem, entry: Entry) -> None:
+        now, nominal, how = self.now(), item.nominal, item.how
         occurrence = Occurrence(entry.name, text, "", "", KEEP, score(now + retry_pause(3)), KEEP, manual=True)
-        given, missed = data.get("missed"), None
-        if isinstance(given, list) and len(given) == 4:
-            missed = Missed(int(given[0]), int(given[1]), int(given[2]), str(given[3]))
-            occurrence.rows.append(self._missed_row(entry, missed, term))
+        if item.missed is not None:
+            occurrence.rows.append(self._missed_row(entry, item.missed, term))
         if nominal is None:
-            self._add(term, occurrence, entry, None, "", [], missed)
+            self._add(term, occurrence, entry, None, "", [], item.missed)
             return
-        nominal = int(nominal)
-        id_ = task_id(self.settings.prefix, entry.uid, nominal, request)
+        if how == "settled" and not entry.enabled:  # jitter held it back, and then the entry was paused
+            self._drop(term, text, entry.name, how, "the entry is paused", reason="paused")
+            return
+        id_ = task_id(self.settings.prefix, entry.uid, nominal, item.request)
         try:
             rendered = self._render(term, entry, nominal, id_, f"it is sent by hand ({how})")
         except Exception as exc:  # noqa: BLE001 - user code may raise anything
             # As old as it is, so long it waits before the next attempt; after an hour it is given up.
-            age = now - int(data.get("at") or 0)
+            age = now - item.at
             again = now + min(RETRY_LIMIT, max(MICROS, age)) if age < MANUAL_LIMIT else None
             self._drop(term, text, entry.name, how, f"it could not be rendered: {exc!r}", "failed", again)
             return
         self._fill(occurrence, entry, nominal, id_, rendered, term, how)
         items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, how)
-        self._add(term, occurrence, entry, nominal, id_, items, missed, how)
+        self._add(term, occurrence, entry, nominal, id_, items, item.missed, how)
 
     def _drop(
         self, term: Term, text: str, name: str, how: str, why: str, what: str = "skipped", again: int | None = None,
@@ -707,6 +705,7 @@ class Dispatcher:
         return [
             "is", "missed", "entry", entry.name, "from", missed.first, "to", missed.last, "count", missed.count,
             "epoch", term.epoch, "by", self.lease.owner, "why", missed.why,
+            *(("least", 1) if missed.at_least else ()),
         ]  # fmt: skip
 
     def heartbeat(self, role: str, term: Term | None) -> str:

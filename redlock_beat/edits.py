@@ -5,15 +5,14 @@ Used alike by the API, the command line and the configuration sync, so that they
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import Any
 
 from .clock import score
 from .codec import decode, encode
 from .entry import Entry
 from .errors import InvalidSchedule
-from .policies import Missed, Plan, act_at, first_slot, next_slot, plan
+from .manual import held_back, settled
+from .policies import Missed, act_at, first_slot, next_slot, plan, upcoming
 from .schedules import Interval
 from .state import State, parse_state
 from .steps import ABSENT, DROP, KEEP, Edit, Stored
@@ -42,14 +41,15 @@ def created(entry: Entry, now: int, *, run_now: bool = False, expected: str = AB
     )
 
 
-def updated(old: Entry, new: Entry, now: int, current: str, catchup_limit: int) -> Edit:
+def updated(
+    old: Entry, new: Entry, now: int, current: str, catchup_limit: int, cron_grace: float | None = None
+) -> Edit:
     """An edit of an entry. Its next slot moves only if what decides it has changed.
 
-    What is already due under the old schedule is settled first: it is handed to the leader as it
-    stands. An interval then counts on from its last nominal, everything else from now.
+    What has come under the old schedule is settled first: it is handed to the leader as it stands, also
+    a slot that jitter holds back. An interval then counts on from its last nominal, all else from now.
     """
-    state = old.state
-    assert state is not None
+    state = known_state(old, now)
     changed = [name for name in _TIMING if getattr(old, name) != getattr(new, name)]
     manual: list[tuple[str, str]] = []
     new = replace(new, uid=old.uid, revision=old.revision + 1, anchor=old.anchor)
@@ -57,20 +57,22 @@ def updated(old: Entry, new: Entry, now: int, current: str, catchup_limit: int) 
     when = KEEP
     if changed:
         last = _last_nominal(old, state, now)
-        if old.enabled and state.nominal is not None and act_at(old, state.nominal) <= now:
-            settled = _due_before(old, state.nominal, state.count, now, catchup_limit)
-            manual = settle(old, settled.sends, settled.missed, now)
-            count += len(settled.sends)
-            last = max([*settled.sends, settled.missed.last if settled.missed else 0, last or 0]) or None
+        if old.enabled:
+            manual, sends, newest = _settle(old, state, now, catchup_limit, cron_grace)
+            count += sends
+            last = max(newest or 0, last or 0) or None
         if "schedule" in changed or "starts" in changed:
             counts_on = isinstance(new.schedule, Interval) and isinstance(old.schedule, Interval) and last is not None
             new = replace(new, anchor=last if counts_on and last is not None else now)
-        nominal = first_slot(new, now)
+        nominal = first_slot(new, now) if "schedule" in changed else next_slot(new, now)
         attempts = 0
         when = _score(new, nominal)
     elif old.enabled != new.enabled:
-        if new.enabled and nominal is not None and nominal <= now:
-            nominal = next_slot(new, now)  # resumed by an edit: from now on
+        if new.enabled and nominal is not None:
+            nominal = upcoming(new, nominal, now)  # resumed by an edit: from now on
+        when = _score(new, nominal)
+    elif attempts:
+        attempts = 0  # perhaps this mends it: it is tried at once
         when = _score(new, nominal)
     if not new.enabled:
         when = DROP
@@ -81,15 +83,41 @@ def updated(old: Entry, new: Entry, now: int, current: str, catchup_limit: int) 
     )  # fmt: skip
 
 
-def _due_before(old: Entry, nominal: int, sent: int, now: int, catchup_limit: int) -> Plan:
-    """What is due under the old schedule; where that can no longer be computed, its one known slot is missed.
-
-    A schedule that raises must not stand in the way of the edit that replaces it.
-    """
+def _settle(
+    old: Entry, state: State, now: int, catchup_limit: int, cron_grace: float | None
+) -> tuple[list[tuple[str, str]], int, int | None]:
+    """What has come of an entry by now, as manual items; how many of them are sent, and the newest slot."""
+    nominal = state.nominal
+    if nominal is None or nominal > now:
+        return [], 0, None
     try:
-        return plan(old, nominal, sent, now, catchup_limit)
-    except Exception:  # noqa: BLE001 - a schedule class may raise anything; the ledger says what became of the slot
-        return Plan((), Missed(nominal, nominal, 1, "cannot be computed"), None)
+        return _come(old, nominal, state.count, now, catchup_limit, cron_grace)
+    except Exception:  # noqa: BLE001 - a schedule class may raise anything, and must not stand in the way of its mending
+        return settled(old, (), Missed(nominal, nominal, 1, "cannot be computed"), now), 0, nominal
+
+
+def _come(
+    old: Entry, nominal: int, count: int, now: int, catchup_limit: int, cron_grace: float | None
+) -> tuple[list[tuple[str, str]], int, int | None]:
+    items: list[tuple[str, str]] = []
+    sends, newest = 0, None
+    pending: int | None = nominal
+    if act_at(old, nominal) <= now:
+        found = plan(old, nominal, count, now, catchup_limit, cron_grace)
+        items = settled(old, found.sends, found.missed, now)
+        sends, pending = len(found.sends), found.pending
+        newest = max(*found.sends[-1:], found.missed.last if found.missed else 0, 0) or None
+    if pending is not None and pending <= now:
+        items.append(held_back(old, pending, act_at(old, pending), now))
+        sends, newest = sends + 1, pending
+    return items, sends, newest
+
+
+def known_state(entry: Entry, now: int) -> State:
+    """How far an entry has come; when its state is lost, it goes on from now."""
+    if entry.state is not None:
+        return entry.state
+    return State(entry.uid, entry.revision, next_slot(entry, now))
 
 
 def _last_nominal(entry: Entry, state: State, now: int) -> int | None:
@@ -100,20 +128,20 @@ def _last_nominal(entry: Entry, state: State, now: int) -> int | None:
     return None
 
 
-def paused(old: Entry, note: str | None, by: str | None, current: str) -> Edit:
+def paused(old: Entry, note: str | None, by: str | None, current: str, now: int) -> Edit:
     """Pause an entry: it leaves `due`; the slot it was waiting for is remembered."""
     new = replace(old, enabled=False, note=note, paused_by=by, revision=old.revision + 1)
-    return _same_place(old, new, current, DROP)
+    after = replace(known_state(old, now), revision=new.revision)
+    return Edit(new.name, current, definition=encode(new), state=after.text(), score=DROP, in_place=True)
 
 
 def resumed(old: Entry, now: int, current: str, *, catch_up: bool = False) -> Edit:
     """Resume an entry from now; with *catch_up*, what it missed while paused falls under its policy."""
     new = replace(old, enabled=True, note=None, paused_by=None, revision=old.revision + 1)
-    state = old.state
-    assert state is not None
+    state = known_state(old, now)
     nominal = state.nominal
-    if nominal is not None and not catch_up and nominal <= now:
-        nominal = next_slot(new, now)
+    if nominal is not None and not catch_up:
+        nominal = upcoming(new, nominal, now)
     after = replace(state, revision=new.revision, nominal=nominal, attempts=0)
     return Edit(new.name, current, definition=encode(new), state=after.text(), score=_score(new, nominal))
 
@@ -143,41 +171,7 @@ def combined(first: Edit, second: Edit) -> Edit:
     )
 
 
-def _same_place(old: Entry, new: Entry, current: str, when: str) -> Edit:
-    assert old.state is not None
-    after = replace(old.state, revision=new.revision)
-    return Edit(new.name, current, definition=encode(new), state=after.text(), score=when, in_place=True)
-
-
 def _score(entry: Entry, nominal: int | None, at_once: bool = False) -> str:
     if nominal is None or not entry.enabled:
         return DROP
     return score(nominal if at_once else act_at(entry, nominal))
-
-
-# --- items in `manual` -----------------------------------------------------------------------------
-
-
-def manual_item(
-    entry: Entry, how: str, nominal: int | None, now: int, request: str = "", missed: Missed | None = None
-) -> str:
-    """What waits in `manual`: a trigger, a backfilled slot, or one settled by an edit."""
-    data: dict[str, Any] = {
-        "entry": entry.name,
-        "uid": entry.uid,
-        "how": how,
-        "nominal": nominal,
-        "req": request,
-        "at": now,
-    }
-    if missed is not None:
-        data["missed"] = [missed.first, missed.last, missed.count, missed.why]
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
-
-
-def settle(entry: Entry, sends: tuple[int, ...], missed: Missed | None, now: int) -> list[tuple[str, str]]:
-    """Slots that were due before an edit, to be sent by the leader as they stand."""
-    items = [(manual_item(entry, "settled", nominal, now), score(now + i)) for i, nominal in enumerate(sends)]
-    if missed is not None:
-        items.insert(0, (manual_item(entry, "settled", None, now, missed=missed), score(now)))
-    return items

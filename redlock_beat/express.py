@@ -43,7 +43,7 @@ from .entry import Entry
 from .errors import Deposed, traceback_of
 from .lease import Lease, Term
 from .outbox import Item, stamp
-from .policies import act_at, plan
+from .policies import SKIP_GRACE, act_at, only_slot
 from .reasons import Reasons
 from .render import Rendered, Renderer
 from .schedules import Crontab, Once, Rules
@@ -146,6 +146,8 @@ class Express:
     _print: Any = None
     _whole: str | None = None
     _unfit: dict[Any, int] = field(default_factory=dict)
+    #: Microseconds of lateness that are on time for every plain entry.
+    _patience: int = 0
     _count: int = 0
     _typed: bool = False
     _forgotten: bool = False
@@ -162,6 +164,8 @@ class Express:
     def prepare(self) -> None:
         """Look whether the broker is this Redis at this moment, and whether messages can be filled in."""
         self.direct = self.renderer.still_direct()
+        cron_grace = self.settings.cron_grace
+        self._patience = round((SKIP_GRACE if cron_grace is None else min(SKIP_GRACE, cron_grace)) * MICROS)
         seen = (fingerprint(self.renderer.app), self.direct, self.renderer.proof)
         if seen != self._print:
             self._print = seen
@@ -447,6 +451,8 @@ class Express:
         kind = data["kind"]
         following: int | None
         if _PLAIN.issuperset(data):
+            if now - nominal > self._patience and self._too_late(kind, data, now - nominal):
+                raise _Left("it is too late for its grace")
             if kind == "interval":
                 every, anchor = round(data["s_every"] * MICROS), data["at"]
                 following = anchor + (max(nominal - anchor, 0) // every + 1) * every
@@ -461,6 +467,12 @@ class Express:
             return following, None
         return self._planned(item, data, nominal, count, now)
 
+    def _too_late(self, kind: str, data: dict[str, Any], late: int) -> bool:
+        """Whether a plain entry is later than :func:`~redlock_beat.policies.grace_of` allows."""
+        if kind == "crontab" and self.settings.cron_grace is not None:
+            return late > self.settings.cron_grace * MICROS
+        return data.get("missed") == "skip" and late > SKIP_GRACE * MICROS
+
     def _planned(
         self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int
     ) -> tuple[int | None, int | None]:
@@ -473,10 +485,10 @@ class Express:
             raise _Left("its schedule is a class of the project's own")
         entry = decode(item.name, json.dumps(data))
         try:
-            todo = plan(entry, nominal, count, now, self.settings.catchup_limit)
+            todo = only_slot(entry, nominal, count, now, self.settings.cron_grace)
         except Exception:  # noqa: BLE001 - an rrule may raise anything; the dispatcher says what
             raise _Left("its slots cannot be computed") from None
-        if len(todo.sends) != 1 or todo.sends[0] != nominal or todo.missed is not None:
+        if todo is None:
             raise _Left("several of its slots are due, or it is not sent")
         if todo.pending is None:
             return None, 1 if isinstance(entry.schedule, Once) and not entry.keep else None

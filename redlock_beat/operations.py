@@ -22,7 +22,7 @@ from . import steps
 from .clock import MICROS, micros, moment, score
 from .codec import decode
 from .config import Settings
-from .edits import combined, created, manual_item, paused, readable, removed, resumed, updated
+from .edits import combined, created, known_state, paused, readable, removed, resumed, updated
 from .entry import POLICIES, Entry
 from .errors import (
     BatchFailed,
@@ -32,11 +32,11 @@ from .errors import (
     RedlockBeatError,
     ScheduleBusy,
     StaleRevision,
-    Uncomputable,
 )
 from .health import Verdict, whole
 from .keys import Keys
 from .make import make_entry
+from .manual import ManualItem
 from .policies import next_slot, simulate
 from .schedules import Interval
 from .state import State, parse_state
@@ -51,8 +51,6 @@ MANUAL_PAGE = 250
 BATCH_LIMIT = 1_000_000
 #: How often an edit is made anew because the entry was changed by others in between.
 ATTEMPTS = 200
-#: Entries whose slots cannot be computed that one answer names.
-UNKNOWN = 100
 #: Rows of the ledger that the lateness in `status` is computed from.
 LATENESS_ROWS = 1_000
 
@@ -63,16 +61,11 @@ class Slot:
 
     name: str
     nominal: datetime
-    #: Why the slots of this entry after *nominal* cannot be computed here; None for an ordinary slot.
-    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """A row of :meth:`Schedule.simulate`: what would be ``sent``, or ``missed`` (from *nominal* on, *count* slots).
-
-    ``unknown``: the slots of this entry cannot be computed here, and why.
-    """
+    """A row of :meth:`Schedule.simulate`: what would be sent, or missed (from *nominal* on, *count* slots)."""
 
     name: str
     what: str
@@ -80,6 +73,8 @@ class Foreseen:
     at: datetime
     count: int = 1
     why: str | None = None
+    #: *count* is a lower bound: counting was given up.
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +93,8 @@ class Happened:
     first: datetime | None = None
     last: datetime | None = None
     count: int = 1
+    #: *count* is a lower bound: counting was given up.
+    at_least: bool = False
 
     @property
     def lateness(self) -> float | None:
@@ -122,6 +119,11 @@ class Operations:
         self.settings = settings
         self.keys = keys
 
+    @property
+    def _catching_up(self) -> tuple[int, float | None]:
+        """What :func:`~redlock_beat.policies.plan` takes from the settings."""
+        return self.settings.catchup_limit, self.settings.cron_grace
+
     # --- edits ---
 
     def apply(self, changes: Sequence[Change]) -> Asking[list[Any]]:
@@ -138,10 +140,6 @@ class Operations:
                 except RedlockBeatError as exc:
                     exc.index = index
                     raise
-                except Exception as exc:  # a schedule class of the user may raise anything
-                    error = uncomputable(change.name, exc)
-                    error.index = index
-                    raise error from exc
                 answers.append(change.answer(edit))
                 before = edits.get(change.name)
                 edits[change.name] = edit if before is None else combined(before, edit)
@@ -189,7 +187,7 @@ class Operations:
                     edit = created(fresh, now, run_now=run_now, expected=stored.state or ANY)
                 else:
                     new = replace(entry, origin=known.origin)
-                    edit = updated(known, new, now, stored.state or ANY, self.settings.catchup_limit)
+                    edit = updated(known, new, now, stored.state or ANY, *self._catching_up)
             _never(entry, edit)
             return edit
 
@@ -199,7 +197,7 @@ class Operations:
         """Change parts of an entry."""
 
         def change(old: Entry, now: int, current: str) -> Edit:
-            edit = updated(old, self._changed(old, changes), now, current, self.settings.catchup_limit)
+            edit = updated(old, self._changed(old, changes), now, current, *self._catching_up)
             if old.enabled and old.state is not None and old.state.nominal is not None:
                 _never(decode(name, edit.definition), edit)
             return edit
@@ -221,7 +219,7 @@ class Operations:
     def pausing(self, name: str, note: str | None, by: str | None, revision: int | None) -> Change:
         """Pause an entry."""
         who = by or _somebody()
-        return _changing(name, revision, lambda old, now, current: paused(old, note, who, current))
+        return _changing(name, revision, lambda old, now, current: paused(old, note, who, current, now))
 
     def resuming(self, name: str, catch_up: bool, revision: int | None) -> Change:
         """Resume an entry."""
@@ -244,7 +242,8 @@ class Operations:
         def make(stored: Stored, now: int) -> Edit:
             entry = _present(stored)
             ids[:] = [task_id(self.settings.prefix, entry.uid, now, request)]
-            return Edit(name, PRESENT, manual=[(manual_item(entry, "trigger", now, now, request), score(now))])
+            item = ManualItem(name, entry.uid, "trigger", now, now, request)
+            return Edit(name, PRESENT, manual=[(item.text(), score(now))])
 
         return Change(name, make, lambda edit: ids[0])
 
@@ -259,14 +258,16 @@ class Operations:
         now, entry = yield from self.entry(name)
         request = secrets.token_hex(12)
         items: list[tuple[str, str]] = []
-        for at in slots_between(entry, micros(start), micros(end)):
+        entry = reaching_back(entry, micros(start))
+        at = next_slot(entry, micros(start) - 1)
+        while at is not None and at <= micros(end):
             if len(items) >= BACKFILL_LIMIT:
                 raise InvalidSchedule(
                     f"there are more than {BACKFILL_LIMIT} slots between {start} and {end}: backfill in parts."
                 )
-            items.append(
-                (manual_item(entry, "backfill", at, now, request), score(now + round(len(items) * MICROS / rate)))
-            )
+            item = ManualItem(name, entry.uid, "backfill", at, now, request)
+            items.append((item.text(), score(now + round(len(items) * MICROS / rate))))
+            at = next_slot(entry, at)
         for i in range(0, len(items), MANUAL_PAGE):
             edit = Edit(name, PRESENT, manual=items[i : i + MANUAL_PAGE])
             got = yield steps.edit(self.keys, [edit], request=f"{request}:{i}")
@@ -355,32 +356,29 @@ class Operations:
         ]  # fmt: skip
 
     def preview(self, name: str | None, n: int, after: datetime | None) -> Asking[list[Slot]]:
-        """The next slots, soonest first; after them those entries of which they cannot be computed."""
+        """The next slots, soonest first."""
         if not 1 <= n <= 100_000:
             raise InvalidSchedule(f"n is {n!r}, but must be from 1 to 100000.")
         now = micros(after) if after is not None else (yield steps.now(self.keys))
         found: list[Slot] = []
-        unknown: list[Slot] = []
+        last: datetime | None = None  # what comes after it is not among the first, so it need not be computed
 
         def first(slots: list[Slot]) -> list[Slot]:
             return sorted(slots, key=lambda slot: (slot.nominal, slot.name))[:n]
 
         def look(entry: Entry) -> None:
-            at = now
-            try:
-                for at in _coming(entry, now, n):
-                    found.append(Slot(entry.name, moment(at)))
-            except Exception as exc:  # a schedule class may raise anything, or not be registered here
-                error = uncomputable(entry.name, exc)
-                if name is not None:
-                    raise error from exc
-                if len(unknown) < UNKNOWN:
-                    unknown.append(Slot(entry.name, moment(at), str(error)))
-            if len(found) > 4 * n + 1000:
+            nonlocal last
+            for at in _coming(entry, now, n):
+                slot = Slot(entry.name, moment(at))
+                if last is not None and slot.nominal > last:
+                    break
+                found.append(slot)
+            if len(found) > 4 * n + 1000 or (last is None and len(found) >= n):
                 found[:] = first(found)
+                last = found[-1].nominal
 
         yield from self._each(name, look)
-        return first(found) + sorted(unknown, key=lambda slot: slot.name)
+        return first(found)
 
     def simulate(self, outage: tuple[datetime, datetime], name: str | None) -> Asking[list[Foreseen]]:
         """What an outage would do."""
@@ -395,18 +393,11 @@ class Operations:
             after = max(micros(start), entry.state.nominal)
             if after > micros(end):
                 return
-            try:
-                foreseen = simulate(entry, entry.state.count, after, micros(end), self.settings.catchup_limit)
-            except Exception as exc:  # as above
-                error = uncomputable(entry.name, exc)
-                if name is not None:
-                    raise error from exc
-                found.append(Foreseen(entry.name, "unknown", moment(after), end, 1, str(error)))
-                return
-            for one in foreseen:
-                count = 1 if one.missed is None else one.missed.count
-                why = None if one.missed is None else one.missed.why
-                found.append(Foreseen(entry.name, one.what, moment(one.nominal), moment(one.at), count, why))
+            for one in simulate(entry, entry.state.count, after, micros(end), *self._catching_up):
+                row = Foreseen(entry.name, one.what, moment(one.nominal), moment(one.at))
+                if (gone := one.missed) is not None:
+                    row = replace(row, count=gone.count, why=gone.why, at_least=gone.at_least)
+                found.append(row)
 
         yield from self._each(name, look)
         return sorted(found, key=lambda one: (one.at, one.name, one.nominal))
@@ -481,7 +472,7 @@ def _changing(name: str, revision: int | None, change: Callable[[Entry, int, str
         old = _present(stored)
         _fresh(name, revision, old.revision)
         if old.state is None:
-            old = old.with_state(State(old.uid, old.revision, next_slot(old, now)))
+            old = old.with_state(known_state(old, now))
         return change(old, now, stored.state or ANY)
 
     return Change(name, make, lambda edit: _after(name, edit))
@@ -516,14 +507,6 @@ def _as_if(stored: Stored, edit: Edit) -> Stored:
     )  # fmt: skip
 
 
-def uncomputable(name: str, exc: Exception) -> Uncomputable:
-    """The error for an entry whose schedule raises, or whose class is not registered in this process."""
-    return Uncomputable(
-        f"the slots of entry {name!r} cannot be computed here: "
-        + (str(exc) if isinstance(exc, RedlockBeatError) else f"its schedule raised {exc!r}.")
-    )
-
-
 def reaching_back(entry: Entry, start: int) -> Entry:
     """The entry with its slots carried on backwards in phase, to before *start*."""
     spec = entry.schedule
@@ -531,18 +514,6 @@ def reaching_back(entry: Entry, start: int) -> Entry:
         return entry
     turns = (entry.anchor - start) // spec.every + 1
     return replace(entry, anchor=entry.anchor - turns * spec.every)
-
-
-def slots_between(entry: Entry, start: int, end: int) -> Iterator[int]:
-    """The slots of an entry from one instant to another."""
-    entry = reaching_back(entry, start)
-    try:
-        at = next_slot(entry, start - 1)
-        while at is not None and at <= end:
-            yield at
-            at = next_slot(entry, at)
-    except Exception as exc:  # a schedule class may raise anything, or not be registered here
-        raise uncomputable(entry.name, exc) from exc
 
 
 def _coming(entry: Entry, now: int, n: int) -> Iterator[int]:
@@ -581,6 +552,7 @@ def happened(row: Mapping[str, str]) -> Happened:
         first=instant("from"),
         last=instant("to"),
         count=int(row.get("count", 1)),
+        at_least="least" in row,
     )
 
 

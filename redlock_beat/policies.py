@@ -1,9 +1,9 @@
 """Which slots of an entry are sent, and which are missed: pure functions of values.
 
-A slot is *missed* when a later slot of the same entry is already due, or when its lateness exceeds
-``grace``; otherwise it is at most *late*, and sent. Of what is missed, ``once`` sends nothing but
-the newest slot of all that are due, ``skip`` sends only what is not missed, and ``all`` sends the
-newest ``catchup_limit`` slots, oldest first. What is left out is one row in the ledger.
+A slot is *late* when a later slot of the same entry is not yet due and its lateness is within
+``grace``; it is sent. Of several that are due, ``once`` and ``skip`` send the newest, and ``all`` the
+newest ``catchup_limit``, oldest first; but under every policy nothing that is later than ``grace``.
+What is left out is *missed*, and one row in the ledger.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
+from .clock import MICROS
 from .entry import Entry, span_micros
-from .schedules import Interval, Rules, count, newest
+from .schedules import Crontab, Interval, Once, Rules, count, newest
 
-#: Slots counted exactly in one row of the ledger; above it, the row says "at least".
-COUNT_LIMIT = 20_000
+#: Slots, and seconds, after which counting for one row of the ledger ends; the row then says "at least".
+COUNT_LIMIT, COUNT_SECONDS = 20_000, 0.05
+#: Seconds of lateness that are on time under ``missed="skip"``, when the entry does not say.
+SKIP_GRACE = 60.0
+#: A one-shot that is so little past when it arrives is sent at once: it was meant as "now".
+JUST_PAST = 60 * MICROS
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,8 @@ class Missed:
     last: int
     count: int
     why: str
+    #: Counting them was given up: there are so many, and more.
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,31 @@ def next_slot(entry: Entry, after: int) -> int | None:
 
 
 def first_slot(entry: Entry, now: int) -> int | None:
-    """The slot a new entry begins with: the first after now, never at once."""
+    """The slot a new schedule begins with: the first after now, never at once, but for a one-shot just past."""
+    return next_slot(entry, now - JUST_PAST - 1 if isinstance(entry.schedule, Once) else now)
+
+
+def upcoming(entry: Entry, nominal: int, now: int) -> int | None:
+    """The first slot from *nominal* on whose time has not come yet: jitter may still hold back one before now."""
+    if nominal > now:
+        return nominal
+    if entry.jitter:
+        last = newest(entry.schedule, rules_of(entry), nominal, now if entry.ends is None else min(now, entry.ends))
+        if act_at(entry, last) > now:
+            return last
     return next_slot(entry, now)
+
+
+def grace_of(entry: Entry, cron_grace: float | None = None) -> float | None:
+    """How many seconds late is still on time; None for any lateness.
+
+    *cron_grace* is Celery's ``beat_cron_starting_deadline``: what a crontab has that does not say.
+    """
+    if entry.grace is not None:
+        return entry.grace
+    if cron_grace is not None and isinstance(entry.schedule, Crontab):
+        return cron_grace
+    return SKIP_GRACE if entry.missed == "skip" else None
 
 
 def act_at(entry: Entry, nominal: int) -> int:
@@ -81,7 +111,15 @@ def act_at(entry: Entry, nominal: int) -> int:
     return nominal + int.from_bytes(digest) * span // 2**64
 
 
-def plan(entry: Entry, nominal: int, sent: int, now: int, catchup_limit: int = 100) -> Plan:
+def plan(
+    entry: Entry,
+    nominal: int,
+    sent: int,
+    now: int,
+    catchup_limit: int = 100,
+    cron_grace: float | None = None,
+    count_seconds: float = COUNT_SECONDS,
+) -> Plan:
     """What to do about the slot *nominal*, which is due, and all that came due after it.
 
     *sent* is how many occurrences were sent before, for ``max_runs``.
@@ -92,21 +130,42 @@ def plan(entry: Entry, nominal: int, sent: int, now: int, catchup_limit: int = 1
     if following is None or act_at(entry, following) > now:
         late, omitted = (nominal,), None
     else:
-        late, omitted = _several(entry, nominal, now, catchup_limit if entry.missed == "all" else 1)
+        limit = catchup_limit if entry.missed == "all" else 1
+        late, omitted = _several(entry, nominal, now, limit, count_seconds)
         following = next_slot(entry, late[-1])
-    if entry.missed == "skip" and entry.grace is not None:
-        # Only the newest can be merely late, and only within the grace.
-        last = late[-1]
-        if now - act_at(entry, last) > span_micros(entry.grace):
-            total = 1 if omitted is None else omitted.count + 1
-            omitted = Missed(nominal, last, total, "grace")
-            late = ()
+    grace = grace_of(entry, cron_grace)
+    if grace is not None:
+        late, omitted = _within(entry, nominal, now, span_micros(grace), late, omitted)
     if entry.max_runs is not None:
         room = max(0, entry.max_runs - sent)
         late = late[:room]
         if room <= len(late):
             following = None
     return Plan(late, omitted, following)
+
+
+def only_slot(entry: Entry, nominal: int, sent: int, now: int, cron_grace: float | None = None) -> Plan | None:
+    """The plan when *nominal* is the only slot that is due and is to be sent; None else, without more computing."""
+    grace = grace_of(entry, cron_grace)
+    if grace is not None and now - nominal > span_micros(grace):
+        return None
+    following = next_slot(entry, nominal)
+    if following is not None and act_at(entry, following) <= now:
+        return None
+    if entry.max_runs is not None and sent + 1 >= entry.max_runs:
+        return Plan((nominal,), None, None) if sent + 1 == entry.max_runs else None
+    return Plan((nominal,), None, following)
+
+
+def _within(
+    entry: Entry, nominal: int, now: int, grace: int, late: tuple[int, ...], omitted: Missed | None
+) -> tuple[tuple[int, ...], Missed | None]:
+    """Of slots to send those that are not later than *grace*; the others are missed, too."""
+    over = sum(now - act_at(entry, at) > grace for at in late)
+    if not over:
+        return late, omitted
+    before, at_least = (0, False) if omitted is None else (omitted.count, omitted.at_least)
+    return late[over:], Missed(nominal, late[over - 1], before + over, "grace", at_least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +179,9 @@ class Simulated:
     missed: Missed | None = None
 
 
-def simulate(entry: Entry, sent: int, start: int, end: int, catchup_limit: int = 100) -> list[Simulated]:
+def simulate(
+    entry: Entry, sent: int, start: int, end: int, catchup_limit: int = 100, cron_grace: float | None = None
+) -> list[Simulated]:
     """What would become of the slots of an entry if nothing ran from *start* to *end*.
 
     *sent* is how many occurrences were sent before. The list ends with the first slot that is on time again.
@@ -131,7 +192,7 @@ def simulate(entry: Entry, sent: int, start: int, end: int, catchup_limit: int =
     found: list[Simulated] = []
     pending: int | None = nominal
     if act_at(entry, nominal) <= end:
-        todo = plan(entry, nominal, sent, end, catchup_limit)
+        todo = plan(entry, nominal, sent, end, catchup_limit, cron_grace)
         if todo.missed is not None:
             found.append(Simulated("missed", todo.missed.first, end, todo.missed))
         found.extend(Simulated("sent", at, end) for at in todo.sends)
@@ -141,7 +202,7 @@ def simulate(entry: Entry, sent: int, start: int, end: int, catchup_limit: int =
     return found
 
 
-def _several(entry: Entry, nominal: int, now: int, limit: int) -> tuple[tuple[int, ...], Missed | None]:
+def _several(entry: Entry, nominal: int, now: int, limit: int, seconds: float) -> tuple[tuple[int, ...], Missed | None]:
     """The newest *limit* of the due slots, oldest first, and what comes before them."""
     rules = rules_of(entry)
     until = now if entry.ends is None else min(now, entry.ends)
@@ -155,6 +216,6 @@ def _several(entry: Entry, nominal: int, now: int, limit: int) -> tuple[tuple[in
     if kept[0] == nominal:
         return tuple(kept), None
     before = newest(entry.schedule, rules, nominal, kept[0] - 1)
-    total = count(entry.schedule, rules, nominal, before, COUNT_LIMIT)
+    total = count(entry.schedule, rules, nominal, before, COUNT_LIMIT, seconds)
     why = "catchup_limit" if entry.missed == "all" else "later slot due"
-    return tuple(kept), Missed(nominal, before, total, why)
+    return tuple(kept), Missed(nominal, before, total.slots, why, total.at_least)

@@ -30,8 +30,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
-from .clock import MICROS, micros, moment, naive_micros, spelled
-from .errors import InvalidSchedule, Uncomputable
+from .clock import MICROS, micros, moment, monotonic, naive_micros, spelled
+from .errors import InvalidSchedule
 from .zones import offset_at, read_wall, segment, zone
 
 MAX_TEXT = 2_000
@@ -99,18 +99,32 @@ def newest(spec: Spec, rules: Rules, known: int, until: int) -> int:
             high = middle
 
 
-def count(spec: Spec, rules: Rules, first: int, last: int, limit: int = 100_000) -> int:
-    """How many slots there are from slot *first* to slot *last*, both counted; *limit* at most."""
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number of slots. When *at_least*, the counting was given up: there are so many, and more."""
+
+    slots: int
+    at_least: bool = False
+
+
+def count(spec: Spec, rules: Rules, first: int, last: int, limit: int = 100_000, seconds: float = math.inf) -> Count:
+    """How many slots there are from slot *first* to slot *last*, both counted.
+
+    Counting ends after *limit* slots or *seconds*: there may be millions, and each may be costly to compute.
+    """
     if isinstance(spec, Interval) and not spec.relative:
-        return (last - first) // spec.every + 1
+        return Count((last - first) // spec.every + 1)
+    until = monotonic() + seconds
     found, at = 1, first
-    while at < last and found < limit:
+    while at < last:
+        if found >= limit or monotonic() >= until:
+            return Count(found + 1, at_least=True)  # *last* is one of them, too
         ahead = spec.next(at, rules)
         if ahead is None:
             break
         at = ahead
         found += 1
-    return found
+    return Count(found)
 
 
 def slots(spec: Spec, rules: Rules, after: int) -> Iterator[int]:
@@ -555,8 +569,12 @@ class _RRuleWalk:
         self.counted = rule._count is not None
         if self.counted and rule._count > 100_000:
             raise InvalidSchedule("the rrule's COUNT must not exceed 100000.")
+        _refuse_impossible(rule, text)
         self.rule = rule
         self.near = rule
+        #: After this there is no further slot; None while that is not known. dateutil looks until the year
+        #: 9999 before it says so, which takes seconds.
+        self._over: datetime | None = None
         names = ("bymonth", "bymonthday", "byyearday", "byweekno", "byweekday", "byeaster", "bynmonthday")
         fields = {name: value for name in names if (value := getattr(rule, f"_{name}"))}
         fields["bymonthday"] = tuple(fields.get("bymonthday", ())) + tuple(fields.pop("bynmonthday", ()))
@@ -611,6 +629,14 @@ class _RRuleWalk:
         return ()
 
     def _after(self, when: datetime) -> datetime | None:
+        if self._over is not None and when >= self._over:
+            return None
+        found = self._searched(when)
+        if found is None:
+            self._over = when
+        return found
+
+    def _searched(self, when: datetime) -> datetime | None:
         if self.counted:
             if self._all is None:
                 self._all = list(self.rule)
@@ -638,6 +664,32 @@ class _RRuleWalk:
         return None
 
 
+def _refuse_impossible(rule: Any, text: str) -> None:
+    """Refuse what dateutil would look for until the year 9999: BYSETPOS beyond the set, days that do not exist."""
+    from dateutil import rrule
+
+    days = {rrule.YEARLY: 366, rrule.MONTHLY: 31, rrule.WEEKLY: 7}.get(rule._freq, 1)
+    times = 1
+    for coarser, values in (
+        (rrule.DAILY, rule._byhour),
+        (rrule.HOURLY, rule._byminute),
+        (rrule.MINUTELY, rule._bysecond),
+    ):
+        if rule._freq <= coarser:
+            times *= max(1, len(values or ()))
+    possible = not rule._bysetpos or any(abs(position) <= days * times for position in rule._bysetpos)
+    fields = {name: value for name in ("bymonth", "bymonthday", "byyearday") if (value := getattr(rule, f"_{name}"))}
+    if rule._bynmonthday:
+        fields["bymonthday"] = (*fields.get("bymonthday", ()), *rule._bynmonthday)
+    if possible and fields and rule._freq in (rrule.WEEKLY, rrule.DAILY):
+        # Yearly, since a year is looked at in one go; other fields only narrow it further.
+        possible = next(iter(rrule.rrule(rrule.YEARLY, dtstart=_LEAP, count=1, **fields)), None) is not None
+    if not possible:
+        raise InvalidSchedule(f"the rrule {text[:200]!r} never comes: nothing matches all of its parts.")
+
+
+#: Some instant to look for days from.
+_LEAP = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall-clock day, as dateutil takes it
 #: Days that a rule below a day is searched for its next slot.
 _FAR = 366 * 12
 
@@ -806,7 +858,7 @@ class Custom:
         """The user's object; refused when the class is not registered in this process."""
         entry = _registry.get(self.name)
         if entry is None:
-            raise Uncomputable(
+            raise InvalidSchedule(
                 f"the schedule class {self.name!r} is not registered here: call register_schedule({self.name!r}, ...) "
                 "in the module that defines your Celery app."
             )

@@ -30,8 +30,7 @@ import hashlib
 import json
 import logging
 import re
-import secrets
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -53,9 +52,6 @@ logger = logging.getLogger("redlock_beat")
 #: An entry that left the configuration and came back within this time is a roll-out that flapped:
 #: what came due meanwhile falls under its policy. Later, it counts from now.
 FLAP = 3600 * MICROS
-
-#: Rounds of one sync after the first: the next finds nothing to be written, unless Redis loses something meanwhile.
-ROUNDS = 20
 
 #: Names in the record of what is left out, and characters of each reason.
 NAMED, REASON = 100, 300
@@ -189,26 +185,23 @@ class ConfigSync:
         self.left_out: dict[str, str] = dict(configuration.errors)
         self._done = False
         self._said: str | None = None
-        #: What was left in Redis as the configuration's mark: another one there says that Redis has lost something.
-        self.mark = ""
+        #: Pages written so far in this term; nothing is written for an unchanged configuration.
+        self.pages = 0
 
     @property
-    def _ours(self) -> str:
-        return f"{self._version}:{self.configuration.digest}"
+    def _catching_up(self) -> tuple[int, float | None]:
+        """What :func:`~redlock_beat.policies.plan` takes from the settings."""
+        return self.settings.catchup_limit, self.settings.cron_grace
 
     @property
-    def _version(self) -> str:
+    def _mark(self) -> str:
         version = self.settings.config_version
-        return "" if version is None else str(version)
+        return f"{'' if version is None else version}:{self.configuration.digest}"
 
     @property
     def unfinished(self) -> bool:
         """Whether to go on after a while: something broke, or is left out for a reason that may pass."""
         return not self._done or bool(self._waiting())
-
-    def lost(self, mark: str) -> bool:
-        """Whether another mark stands in Redis than the one that was left there."""
-        return self._done and mark != self.mark
 
     def _waiting(self) -> list[str]:
         return [name for name in self.left_out if name in self.configuration.entries]
@@ -225,44 +218,29 @@ class ConfigSync:
         self._publish(term)
 
     def run(self, term: Term) -> Iterator[None]:
-        """Write what changed, and yield after each page.
-
-        It goes round until a look finds nothing to be written: what a Redis that came back older has lost
-        meanwhile is written in the next round.
-        """
+        """Write what changed, and yield after each page."""
         self._done = False
         known, self._said = self.store.config(), self.store.left_out()
         whole = self._said is None and not self.configuration.errors
-        if (known == self._ours and whole) or (known is not None and self._older(known)):
-            self.mark, self._done = known or "", True
+        if (known == self._mark and whole) or (known is not None and self._older(known)):
+            self._done = True
             return
-        fresh, gone = yield from self._round(term, ())
-        written = len(fresh) - len(self._waiting())
-        for _ in range(ROUNDS):
-            found = yield from self._round(term, self._waiting())
-            if not any(found) and self.store.config_mark(term.fence, self.mark, self._ours):
-                break
-        else:
-            raise RuntimeError(f"{ROUNDS} rounds have not brought Redis up to the configuration")
-        self._publish(term)
-        self.mark, self._done = self._ours, True
-        if written or gone:
-            logger.info("Configuration synced: %d entries new or changed, %d gone.", written, len(gone))
-
-    def _round(self, term: Term, leave: Collection[str]) -> Generator[None, None, tuple[list[str], list[str]]]:
-        """Write what differs; which those were."""
-        # A text of this round's own: where it no longer stands at the end, Redis has lost what was written.
-        self.mark = f"{self._version}:~{secrets.token_hex(8)}"
-        self.store.edit([], fence=term.fence, config=self.mark)
         before = self.store.configured()
-        there = self.configuration.entries
-        fresh = [name for name, one in there.items() if before.get(name) != one.digest and name not in leave]
-        gone = [name for name in before if name not in there and name not in self.configuration.errors]
-        for page in _pages(fresh):
+        now_there = self.configuration.entries
+        changed = [name for name, one in now_there.items() if before.get(name) != one.digest]
+        gone = [name for name in before if name not in now_there and name not in self.configuration.errors]
+        for page in _pages(changed):
             yield from self._write(term, page, before)
         for page in _pages(gone):
             yield from self._archive(term, page, before)
-        return fresh, gone
+        self._publish(term)
+        if known != self._mark:
+            self.store.edit([], fence=term.fence, config=self._mark)
+            self.pages += 1
+        self._done = True
+        written = len(changed) - len(self._waiting())
+        if written or gone:
+            logger.info("Configuration synced: %d entries new or changed, %d gone.", written, len(gone))
 
     def _publish(self, term: Term) -> None:
         """Let everybody know what is left out."""
@@ -311,6 +289,7 @@ class ConfigSync:
         if not edits:
             return []
         conflicts = self.store.edit(edits, fence=term.fence, each=True)
+        self.pages += 1
         assert isinstance(conflicts, list)
         return [edits[i].name for i in conflicts]
 
@@ -338,7 +317,7 @@ class ConfigSync:
         one = self.configuration.entries[stored.name]
         new = replace(one.entry, anchor=now)
         if stored.definition is None:
-            edit = _revived(new, one.digest, archived, now, self.settings.catchup_limit) if archived else None
+            edit = _revived(new, one.digest, archived, now, *self._catching_up) if archived else None
             edit = edit or created(new, now)
             edit.expected = stored.state or ABSENT
             edit.archive = DROP
@@ -346,7 +325,7 @@ class ConfigSync:
         known = readable(stored)
         if known is None or known.state is None:
             return created(replace(new, revision=_revision(stored) + 1), now, expected=stored.state or ANY)
-        return updated(known, new, now, stored.state or ANY, self.settings.catchup_limit)
+        return updated(known, new, now, stored.state or ANY, *self._catching_up)
 
     def _archive(self, term: Term, names: list[str], before: Mapping[str, str]) -> Iterator[None]:
         while names:
@@ -378,7 +357,9 @@ def _made_at_runtime(stored: Stored, marked: bool) -> bool:
         return not marked
 
 
-def _revived(new: Entry, digest: str, archived: str, now: int, catchup_limit: int) -> Edit | None:
+def _revived(
+    new: Entry, digest: str, archived: str, now: int, catchup_limit: int, cron_grace: float | None
+) -> Edit | None:
     """An entry that came back to the configuration: its state and edits come back with it."""
     try:
         kept = json.loads(archived)
@@ -395,7 +376,7 @@ def _revived(new: Entry, digest: str, archived: str, now: int, catchup_limit: in
         state = replace(state, nominal=next_slot(old, now), attempts=0)
         old = old.with_state(state)
     if not same:
-        edit = updated(old, new, now, ABSENT, catchup_limit)
+        edit = updated(old, new, now, ABSENT, catchup_limit, cron_grace)
         if edit.score == "=":
             after = State.parse(edit.state)
             edit.score = DROP if after.nominal is None else score(act_at(new, after.nominal))

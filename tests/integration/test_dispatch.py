@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from celery import chain, chord, group
 from celery.beat import BeatLazyFunc
+from celery.schedules import crontab
 from kombu import Exchange, Queue
 from kombu.transport import redis as kombu_redis
 
-from redlock_beat import Schedule
+from redlock_beat import InvalidSchedule, Schedule
 from redlock_beat.keys import Keys
+from redlock_beat.manual import ManualItem
+from redlock_beat.policies import act_at
 from tests.beats import duplicates, ledger, messages, occurrences
+from tests.servers import eventually
 
 K = Keys("redlock-beat")
 
@@ -422,3 +427,120 @@ def test_names_in_emoji_and_odd_bytes(server, beats):
     client = server.client()
     beat.until(lambda: client.llen("celery") >= len(names))
     assert {one["headers"]["redlock_beat_entry"] for one in messages(client)} == set(names)
+
+
+# --- what waits to be sent by hand -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [{"nominal": "soon"}, {"nominal": 10**40}, {"at": "yesterday"}, {"missed": [1, 2, "x", 3]}, {"entry": 7}],
+    ids=str,
+)
+def test_a_manual_item_with_rubbish_in_it_stops_nothing_and_is_in_the_ledger(valkey, beats, rubbish, caplog):
+    beat = beats(valkey).lead()
+    schedule = Schedule(beat.app)
+    entry = schedule.add("a", "tasks.add", 3600)
+    client = valkey.client()
+    good = {"entry": "a", "uid": entry.uid, "how": "trigger", "nominal": 1_000_000, "req": "1", "at": 1}
+    client.zadd(K.manual, {json.dumps({**good, **rubbish}): 1.0, "[": 1.0, json.dumps(good): 2.0})
+    beat.until(lambda: client.llen("celery"))
+    assert client.zcard(K.manual) == 0
+    rows = ledger(client, "skipped")
+    assert len(rows) == 2
+    assert all("cannot be read" in row["why"] for row in rows)
+    assert "cannot be read and is dropped" in caplog.text
+
+
+def test_a_slot_that_jitter_holds_back_survives_an_edit_of_its_jitter(valkey, beats):
+    """A deploy within the jitter of a nightly entry must not drop the night."""
+    schedule = Schedule.from_url(valkey.url())
+    schedule.add("a", "tasks.add", 3600, jitter=600)
+    client = valkey.client()
+    uid, rev, _, *rest = client.hget(K.state, "a").split(" ")
+    now = schedule._store.now()
+    nominal = next(n for n in range(now - 1000, 0, -1) if 1_500_000 < act_at(schedule["a"], n) - now < 3_000_000)
+    client.hset(K.state, "a", " ".join([uid, rev, str(nominal), *rest]))
+    due = act_at(schedule["a"], nominal)
+    client.zadd(K.due, {"a": due / 1e6})
+    schedule.update("a", jitter=300)
+    beat = beats(valkey).lead()
+    assert client.llen("celery") == 0
+    beat.until(lambda: client.llen("celery"))
+    assert round(messages(client)[0]["headers"]["redlock_beat_due"] * 1e6) == nominal
+    (row,) = ledger(client, "sent")
+    assert row["how"] == "settled"
+    assert 0 <= int(row["at"]) - due < 1_000_000
+
+
+def test_a_settled_slot_of_an_entry_that_is_paused_meanwhile_is_not_sent(valkey, beats):
+    schedule = Schedule.from_url(valkey.url())
+    entry = schedule.add("a", "tasks.add", 3600)
+    text = ManualItem("a", entry.uid, "settled", entry.state.nominal, entry.state.nominal).text()
+    client = valkey.client()
+    client.zadd(K.manual, {text: 1.0})
+    schedule.pause("a")
+    beat = beats(valkey).lead()
+    beat.until(lambda: ledger(client, "skipped"))
+    assert ledger(client, "skipped")[0]["why"] == "the entry is paused"
+    assert client.llen("celery") == 0
+
+
+def test_an_edit_that_mends_a_failing_entry_is_felt_at_once(valkey, beats):
+    beat = beats(valkey).lead()
+    schedule = Schedule(beat.app)
+    client = valkey.client()
+    schedule.add("a", "tasks.add", 3600, (1, 2, 3, 4), run_now=True)
+    beat.until(lambda: client.hexists(K.quarantine, "a"))
+    state = client.hget(K.state, "a")
+    client.hset(K.state, "a", f"{state[:-1]}6")  # it failed for a while: the next attempt is far away
+    client.zincrby(K.due, 60, "a")
+    beat.start()
+    began = time.monotonic()
+    schedule.update("a", args=(1, 2))
+    eventually(lambda: client.llen("celery"), "it is sent")
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.parametrize("age", [1, 50])
+def test_a_one_shot_that_is_past_when_it_arrives_is_sent_at_once(valkey, beats, age):
+    beat = beats(valkey).lead()
+    Schedule(beat.app).add("a", "tasks.add", datetime.now(UTC) - timedelta(seconds=age))
+    client = valkey.client()
+    beat.until(lambda: client.llen("celery"))
+    assert client.llen("celery") == 1
+    with pytest.raises(InvalidSchedule, match="never be sent"):
+        Schedule(beat.app).add("b", "tasks.add", datetime.now(UTC) - timedelta(seconds=70))
+
+
+# --- how late is still on time ---------------------------------------------------------------------------
+
+
+def make_late(client, name, seconds):
+    """As if nothing had run since a slot that came so long ago."""
+    uid, rev, _, *rest = client.hget(K.state, name).split(" ")
+    late = (int(client.time()[0]) - seconds) * 1_000_000
+    client.hset(K.state, name, " ".join([uid, rev, str(late), *rest]))
+    client.zadd(K.due, {name: late / 1e6})
+
+
+def test_what_is_later_than_its_grace_is_missed_under_every_policy(valkey, beats, way):
+    schedule = Schedule.from_url(valkey.url())
+    client = valkey.client()
+    cases = {
+        "skip": ({"missed": "skip"}, 70, False), "skip a little late": ({"missed": "skip"}, 50, True),
+        "once": ({"missed": "once", "grace": 5}, 7, False), "once in time": ({"grace": 600}, 70, True),
+        "all": ({"missed": "all", "grace": 5}, 7, False), "no grace": ({}, 3000, True),
+        "cron": ({}, 130, False), "cron a little late": ({}, 100, True), "cron of its own": ({"grace": 900}, 130, True),
+    }  # fmt: skip
+    far = (datetime.now(UTC).hour + 12) % 24  # no later slot of the crontabs is due
+    for name, (policies, late, _) in cases.items():
+        when = crontab(minute=0, hour=far) if name.startswith("cron") else 3600
+        schedule.add(name, "tasks.add", when, **policies)
+        make_late(client, name, late)
+    beat = beats(valkey, beat_cron_starting_deadline=120).lead()
+    beat.until(lambda: len(ledger(client, "sent")) + len(ledger(client, "missed")) >= len(cases))
+    assert {one["headers"]["redlock_beat_entry"] for one in messages(client)} == {
+        name for name, (_, _, sent) in cases.items() if sent
+    }
+    assert {row["why"] for row in ledger(client, "missed")} == {"grace"}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,10 +22,11 @@ from hypothesis import strategies as st
 from redlock_beat import Crontab, Interval, InvalidSchedule, Once, RRule, Solar, next_due, register_schedule
 from redlock_beat.clock import MICROS, from_score, micros, moment, score
 from redlock_beat.codec import decode, encode
-from redlock_beat.edits import created, updated
+from redlock_beat.edits import created, paused, resumed, updated
 from redlock_beat.entry import Entry, State
-from redlock_beat.policies import act_at, first_slot, next_slot, plan
-from redlock_beat.schedules import Custom, Rules, as_spec, count, from_data, newest, slots
+from redlock_beat.manual import ManualItem
+from redlock_beat.policies import Missed, act_at, first_slot, grace_of, next_slot, only_slot, plan
+from redlock_beat.schedules import Count, Custom, Rules, as_spec, count, from_data, newest, slots
 from redlock_beat.zones import read_wall, zone_name
 
 S = MICROS
@@ -66,13 +70,78 @@ def test_all_within_the_limit_leaves_nothing_out():
     assert found.missed is None
 
 
-@pytest.mark.parametrize(("missed", "sent"), [("once", 1), ("all", 1), ("skip", 0)])
-def test_beyond_the_grace_a_slot_is_missed_though_none_is_later(missed, sent):
+@pytest.mark.parametrize("missed", ["once", "all", "skip"])
+def test_beyond_the_grace_a_slot_is_missed_under_every_policy(missed):
     found = due(entry(missed=missed, grace=3.0), T0 + 10 * S, T0 + 14 * S)
-    assert len(found.sends) == sent
-    if not sent:
-        assert (found.missed.count, found.missed.why) == (1, "grace")
-    assert len(due(entry(missed=missed, grace=3.0), T0 + 10 * S, T0 + 12 * S).sends) == 1
+    assert (found.sends, found.missed.count, found.missed.why, found.pending) == ((), 1, "grace", T0 + 20 * S)
+    assert len(due(entry(missed=missed, grace=3.0), T0 + 10 * S, T0 + 13 * S).sends) == 1
+
+
+def test_of_several_slots_those_beyond_the_grace_are_missed():
+    found = due(entry(missed="all", grace=25.0), T0 + 10 * S, T0 + 55 * S)
+    assert [(at - T0) // S for at in found.sends] == [30, 40, 50]
+    assert found.missed == Missed(T0 + 10 * S, T0 + 20 * S, 2, "grace")
+
+
+@pytest.mark.parametrize(("hours", "sent"), [(5, 0), (1 / 60, 1)])
+def test_skip_without_a_grace_sends_nothing_that_is_hours_late(hours, sent):
+    e = entry(Crontab.parse("0 3 * * *"), missed="skip")
+    nominal = next_slot(e, T0)
+    assert len(due(e, nominal, nominal + round(hours * 3600) * S).sends) == sent
+
+
+def test_without_skip_and_without_a_grace_no_slot_is_too_late():
+    for missed in ("once", "all"):
+        e = entry(Crontab.parse("0 3 * * *"), missed=missed)
+        nominal = next_slot(e, T0)
+        assert due(e, nominal, nominal + 23 * 3600 * S).sends == (nominal,)
+
+
+def test_the_starting_deadline_of_celery_is_the_grace_of_crontabs_that_have_none():
+    cron, interval = Crontab.parse("0 3 * * *"), Interval.of(86400)
+    assert grace_of(entry(cron), 120.0) == grace_of(entry(cron, missed="skip"), 120.0) == 120.0
+    assert grace_of(entry(cron, grace=5.0), 120.0) == 5.0
+    assert grace_of(entry(interval), 120.0) is None
+    nominal = next_slot(entry(cron), T0)
+    assert plan(entry(cron), nominal, 0, nominal + 121 * S, cron_grace=120.0).missed.why == "grace"
+    assert plan(entry(cron), nominal, 0, nominal + 119 * S, cron_grace=120.0).sends
+
+
+@given(
+    st.sampled_from(["once", "skip", "all"]), st.sampled_from([None, 0.0, 3.0, 61.0]), st.sampled_from([0.0, 8.0]),
+    st.sampled_from([None, 1, 2]), st.integers(0, 2), st.integers(0, 90),
+)  # fmt: skip
+def test_the_short_plan_is_the_whole_plan_or_none(missed, grace, jitter, max_runs, sent, late):
+    e = entry(missed=missed, grace=grace, jitter=jitter, max_runs=max_runs)
+    now = act_at(e, T0 + 10 * S) + late * S
+    short, whole = only_slot(e, T0 + 10 * S, sent, now), due(e, T0 + 10 * S, now, sent)
+    assert short is None or short == whole
+
+
+class Costly:
+    """A look into a calendar table for each slot."""
+
+    def next_slot(self, after):
+        time.sleep(0.001)
+        return after.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def test_counting_what_was_missed_ends_in_bounded_time_and_says_so():
+    register_schedule("costly", Costly, dump=lambda _: {})
+    e = entry(as_spec(Costly()))
+    began = time.monotonic()
+    found = due(e, T0, T0 + 3600 * S)
+    assert time.monotonic() - began < 0.5
+    assert found.sends == (T0 + 3600 * S,)
+    assert found.missed.at_least
+    assert 2 <= found.missed.count < 3600
+    assert found.missed.last == T0 + 3599 * S
+
+
+def test_what_was_missed_of_a_crontab_is_counted_to_the_last_up_to_a_limit():
+    for days, expected in ((10, (10 * 1440, False)), (20, (20_001, True))):
+        found = plan(entry(Crontab()), T0, 0, T0 + days * 86400 * S, count_seconds=60.0)
+        assert (found.missed.count, found.missed.at_least) == expected
 
 
 def test_skip_counts_all_that_it_leaves_out():
@@ -168,7 +237,7 @@ def test_slots_increase_and_do_not_depend_on_when_they_are_asked_for(spec, name,
         assert spec.next(between, rules) == second  # nothing between two slots
     assert newest(spec, rules, first, third - 1) == second
     assert newest(spec, rules, first, third) == third
-    assert count(spec, rules, first, third) == 3
+    assert count(spec, rules, first, third) == Count(3)
 
 
 @settings(max_examples=100, deadline=None)
@@ -387,7 +456,16 @@ def test_zone_names(monkeypatch):
 
 
 def test_scores_are_exact_to_the_microsecond():
-    for at in (0, 1, T0 + 1, micros(datetime(2242, 1, 1, 0, 0, 0, 999_999, tzinfo=UTC))):
+    for at in (
+        0,
+        1,
+        -1,
+        -S,
+        -5 * S - 7,
+        -86400 * S + 3,
+        T0 + 1,
+        micros(datetime(2242, 1, 1, 0, 0, 0, 999_999, tzinfo=UTC)),
+    ):
         assert from_score(float(score(at))) == at
         assert from_score(score(at)) == at
 
@@ -422,3 +500,132 @@ def test_changing_an_interval_counts_on_from_the_last_nominal_and_is_never_early
     assert anchor <= now
     assert (state.nominal - anchor) % (after * S) == 0
     assert state.nominal - anchor >= after * S or not settled
+
+
+def held_back(**more) -> tuple[Entry, int, int]:
+    """A nightly entry whose slot has come, but is held back by jitter; when it would be sent, and an instant before."""
+    e = stored(entry(Crontab.parse("0 3 * * *"), jitter=3600.0, **more))
+    when = act_at(e, e.state.nominal)
+    assert when > e.state.nominal + 60 * S
+    return e, when, e.state.nominal + 30 * S
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"jitter": 0.0}, {"timezone": "Asia/Tokyo"}, {"schedule": Interval.of(60)}, {"ends": T0 + 400 * 86400 * S},
+     {"dst_gap": "skip"}, {"schedule": Crontab.parse("0 4 * * *")}, {"enabled": False, "jitter": 1.0}],
+)  # fmt: skip
+def test_an_edit_does_not_lose_a_slot_that_jitter_holds_back(change):
+    old, when, now = held_back()
+    edit = updated(old, replace(old, **change), now, old.state.text(), 100)
+    ((text, at),) = edit.manual
+    item = ManualItem.parse(text)
+    assert (item.how, item.nominal, from_score(at)) == ("settled", old.state.nominal, when)
+    after = State.parse(edit.state)
+    assert after.nominal > now
+    assert after.count == 1
+
+
+def test_after_an_outage_an_edit_settles_what_is_due_and_what_jitter_still_holds_back():
+    e = stored(entry(Interval.of(10), jitter=9.0, missed="all"))
+    slots_ = range(e.state.nominal, e.state.nominal + 3000 * S, 10 * S)
+    now = next(at + 1 for at in slots_ if act_at(e, at) > at + 1 and at > T0 + 35 * S)
+    edit = updated(e, replace(e, jitter=0.0), now, e.state.text(), 100)
+    items = [ManualItem.parse(text) for text, _ in edit.manual]
+    assert [item.nominal for item in items] == list(range(e.state.nominal, now, 10 * S))
+    assert from_score(edit.manual[-1][1]) == act_at(e, items[-1].nominal) > now
+
+
+def test_pausing_and_resuming_does_not_lose_a_slot_that_jitter_holds_back():
+    old, when, now = held_back()
+    edit = paused(old, None, None, old.state.text(), now)
+    resting = decode("a", edit.definition, replace(old.state, revision=old.revision + 1))
+    for again in (resumed(resting, now, "*"), updated(resting, replace(resting, enabled=True), now, "*", 100)):
+        assert State.parse(again.state).nominal == old.state.nominal
+        assert from_score(again.score) == when
+    late = resumed(resting, when + S, "*")
+    assert State.parse(late.state).nominal > when  # its time has passed while it was paused
+    days = resumed(resting, old.state.nominal + 3 * 86400 * S, "*")
+    assert from_score(days.score) > old.state.nominal + 3 * 86400 * S
+
+
+def test_an_edit_of_an_entry_that_fails_is_tried_at_once():
+    old = stored(entry(Crontab.parse("0 3 * * *")))
+    now = old.state.nominal + 3600 * S
+    failing = old.with_state(replace(old.state, attempts=7))
+    edit = updated(failing, replace(failing, args=(1,)), now, failing.state.text(), 100)
+    assert State.parse(edit.state) == replace(old.state, revision=2)
+    assert from_score(edit.score) == old.state.nominal
+
+
+def test_an_entry_whose_state_is_lost_can_be_edited_and_goes_on_from_now():
+    e = entry()
+    for edit in (
+        updated(e, replace(e, args=(1,)), T0 + 5 * S, "*", 100), resumed(e, T0 + 5 * S, "*"),
+        paused(e, None, None, "*", T0 + 5 * S), updated(e, replace(e, schedule=Interval.of(7)), T0 + 5 * S, "*", 100),
+    ):  # fmt: skip
+        assert State.parse(edit.state).nominal > T0 + 5 * S
+
+
+def test_a_one_shot_that_is_just_past_is_sent_at_once_and_an_older_one_never():
+    assert State.parse(created(entry(Once(T0 - 59 * S)), T0).state).nominal == T0 - 59 * S
+    assert State.parse(created(entry(Once(T0 - 61 * S)), T0).state).nominal is None
+    old = stored(entry())
+    edit = updated(old, replace(old, schedule=Once(T0 + 4 * S)), T0 + 5 * S, "*", 100)
+    assert State.parse(edit.state).nominal == T0 + 4 * S
+
+
+def test_a_one_shot_that_was_sent_is_not_sent_again_by_an_edit():
+    sent = entry(Once(T0), keep=True).with_state(State("u", 1, None, T0, 1))
+    for change in ({"timezone": "Asia/Tokyo"}, {"jitter": 5.0}, {"args": (1,)}, {"ends": T0 + S}):
+        assert State.parse(updated(sent, replace(sent, **change), T0 + 5 * S, "*", 100).state).nominal is None
+
+
+# --- manual items --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"nominal": "soon"}, {"nominal": 5.5}, {"nominal": True}, {"nominal": 10**30}, {"nominal": [1]}, {"at": "x"},
+     {"entry": 5}, {"uid": None}, {"how": {}}, {"req": 7}, {"missed": "all"}, {"missed": [1, 2]},
+     {"missed": [1, 2, "x", "y"]}, {"missed": {"a": 1, "b": 2, "c": 3, "d": 4}}],
+)  # fmt: skip
+def test_a_manual_item_with_rubbish_in_it_does_not_read(change):
+    good = json.loads(ManualItem("a", "u", "settled", T0, T0, "r", Missed(1, 2, 3, "grace", True)).text())
+    with pytest.raises(ValueError, match=r"no manual item|instant|text"):
+        ManualItem.parse(json.dumps({**good, **change}))
+    for text in ("", "[]", "null", "7", '"x"', "{", "[" * 100_000):
+        with pytest.raises(ValueError):
+            ManualItem.parse(text)
+
+
+def test_manual_items_of_earlier_releases_are_read():
+    text = '{"entry":"a","uid":"u","how":"settled","nominal":null,"req":"","at":5,"missed":[1,2,3,"grace"]}'
+    assert ManualItem.parse(text).missed == Missed(1, 2, 3, "grace")
+
+
+# --- rules that never come -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rule",
+    ["FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=9", "FREQ=DAILY;BYHOUR=1;BYSETPOS=5",
+     "FREQ=MINUTELY;BYHOUR=3;BYSETPOS=5", "FREQ=DAILY;BYMONTH=4;BYMONTHDAY=-31"],
+)  # fmt: skip
+def test_an_rrule_that_never_comes_is_refused_and_not_looked_for_until_the_year_9999(rule):
+    began = time.monotonic()
+    with pytest.raises(InvalidSchedule, match="never comes"):
+        RRule(rule, datetime(2026, 1, 1, 3))
+    assert time.monotonic() - began < 1
+
+
+def test_that_an_rrule_has_no_further_slot_is_found_out_once():
+    spec = RRule("FREQ=YEARLY;BYWEEKNO=53;BYDAY=MO;BYMONTH=6", datetime(2026, 1, 1, 3))
+    assert spec.next(T0, Rules()) is None
+    began = time.monotonic()
+    assert all(spec.next(T0 + i * S, Rules()) is None for i in range(100))
+    assert time.monotonic() - began < 0.1
+    last = RRule("FREQ=DAILY;UNTIL=20260105", datetime(2026, 1, 1, 3))
+    ends = micros(datetime(2026, 1, 5, 3, tzinfo=UTC))
+    assert last.next(ends, Rules()) is None
+    assert last.next(ends - 1, Rules()) == ends
