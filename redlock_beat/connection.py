@@ -36,6 +36,7 @@ _CERTS = {"CERT_NONE": "none", "CERT_OPTIONAL": "optional", "CERT_REQUIRED": "re
 _QUERY = {
     "db", "virtual_host", "username", "password", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile",
     "ssl_check_hostname", "ssl_ca_path", "ssl_keyfile_password", "health_check_interval", "client_name",
+    "master_name",
 }  # fmt: skip
 
 
@@ -89,7 +90,7 @@ class Target:
             if not master:
                 raise InvalidSetting(
                     "the schedule's URL is a Sentinel's, so the name of the master is needed: set "
-                    "redlock_beat_redis_options = {'master_name': 'mymaster'}."
+                    "redlock_beat_redis_options = {'master_name': 'mymaster'}, or end the URL in ?master_name=mymaster."
                 )
             sentinels = import_module(f"{kind.__name__}.sentinel")
             options.pop("host", None)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from redlock_beat import Schedule, lua
+from redlock_beat.__main__ import main
 from redlock_beat.doctor import minimal_rule
 from redlock_beat.keys import Keys
 from tests.beats import duplicates, ledger
@@ -107,6 +108,9 @@ def test_sentinel_and_a_promotion(sentinel, beats):
     beat = beats(f"sentinel://127.0.0.1:{sentinel.port}", ENTRY, broker_transport_options=options)
     flows(beat, sentinel.master.client())
     assert beat.scheduler.renderer.direct
+    probe = ["health", "--url", f"sentinel://127.0.0.1:{sentinel.port}"]
+    assert main([*probe, "--master-name", "mymaster"]) == 0
+    assert main([*probe[:-1], f"{probe[-1]}/0?master_name=mymaster"]) == 0
     generation = beat.scheduler._proved
     sentinel.master.stop(signal.SIGKILL)
     eventually(sentinel.promoted, "the replica is promoted", 30)

@@ -149,7 +149,14 @@ def test_the_whole_is_asked_without_celery(own_server, beats, capsys, monkeypatc
     out = capsys.readouterr().out
     assert "does not answer" in out
     assert "s3cret" not in out
-    assert main(["health", "--url", "http://x"]) == 1
+    for wrong in (["--url", "http://x"], ["--url", server.url(), "--timeout", "-1"], ["--url", "sentinel://x"]):
+        with pytest.raises(SystemExit) as stop:
+            main(["health", *wrong])
+        assert stop.value.code == 2
+    assert "master" in capsys.readouterr().err
+    monkeypatch.setenv("REDLOCK_BEAT_REDIS_OPTIONS", "[]")
+    with pytest.raises(SystemExit):
+        main(["health"])
 
 
 # --- hooks -----------------------------------------------------------------------------------------
