@@ -6,6 +6,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from .clock import MICROS, wall_micros
@@ -227,6 +228,7 @@ def _settings(schedule: Schedule, app: Any) -> Iterator[Finding]:
         ))  # fmt: skip
     if app is not None:
         said.extend(_celery_settings(app))
+    said.extend(_state_files())
     for why, advice in said:
         odd += 1
         yield Finding("warning", "settings", why, advice)
@@ -243,6 +245,20 @@ def _celery_settings(app: Any) -> Iterator[tuple[str, str]]:
     other = str(conf.get("beat_scheduler") or "")
     if other and "redlock" not in other and other != "celery.beat:PersistentScheduler":
         yield (f"beat_scheduler is {other!r}", "A beat started without -S uses that one, not this.")
+
+
+#: What `celery worker -B -S redlock` leaves behind: there -S is --statedb.
+_STATE_FILES = ("redlock", "redlock.db", "redlock.dat")
+
+
+def _state_files() -> Iterator[tuple[str, str]]:
+    for name in _STATE_FILES:
+        if Path(name).is_file():
+            yield (
+                f"there is a file {name!r} here, as a worker's `-S redlock` leaves it",
+                "With `celery worker -B` it means --statedb, and Celery's own scheduler runs. Write --scheduler redlock, "
+                "or set beat_scheduler = 'redlock'; then remove the file.",
+            )
 
 
 def _some(names: list[str]) -> str:

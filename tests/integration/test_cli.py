@@ -213,6 +213,13 @@ def test_health_and_doctor(cli, valkey, beats, monkeypatch, tmp_path):
     assert "The smallest rule" not in cli("doctor")
 
 
+def test_the_doctor_sees_that_a_worker_took_our_name_for_its_state_file(cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "--scheduler redlock" not in cli("doctor", code=1)
+    (tmp_path / "redlock.dat").write_text("")
+    assert "Write --scheduler redlock" in cli("doctor", code=1)
+
+
 def test_moving(cli, valkey, tmp_path):
     cli.schedule.add("a", "t", 60)
     cli.schedule.add("b", "t", 60)
