@@ -152,6 +152,8 @@ class Dispatcher:
         self.broker_db = 0
         self.skew = 0
         self.sent_total = 0
+        #: The configuration's mark, as Redis last said it.
+        self.mark = ""
         self._slow: dict[str, int] = {}
         self._bad: set[str] = set()
         self._silent: set[str] = set()
@@ -272,6 +274,7 @@ class Dispatcher:
 
     def _looked(self, due: Due, term: Term) -> None:
         """Redis has said what is due."""
+        self.mark = due.mark
         if hooks.listening():
             hooks.emit(
                 hooks.Turned(

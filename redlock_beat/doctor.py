@@ -256,8 +256,8 @@ def _state_files() -> Iterator[tuple[str, str]]:
         if Path(name).is_file():
             yield (
                 f"there is a file {name!r} here, as a worker's `-S redlock` leaves it",
-                "With `celery worker -B` it means --statedb, and Celery's own scheduler runs. Write --scheduler redlock, "
-                "or set beat_scheduler = 'redlock'; then remove the file.",
+                "With `celery worker -B` it means --statedb, and Celery's own scheduler runs. Write --scheduler "
+                "redlock, or set beat_scheduler = 'redlock'; then remove the file.",
             )
 
 

@@ -32,6 +32,10 @@ class InvalidSchedule(RedlockBeatError, ValueError):
     """
 
 
+class Uncomputable(InvalidSchedule):
+    """The slots of an entry cannot be computed in this process: its schedule raises, or its class is not registered."""
+
+
 class EntryExists(RedlockBeatError):
     """An entry of this name exists already.
 

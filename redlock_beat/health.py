@@ -36,6 +36,12 @@ def this(file: str | None = None) -> Verdict:
         where = file
     else:
         pulses, where = heartbeat.read_all(), str(heartbeat.directory())
+        if heartbeat.directory() is None:
+            return Verdict(
+                False,
+                f"no beat can leave a sign of life here: {heartbeat.nowhere()}. Set redlock_beat_heartbeat_file to a "
+                "file that can be, and ask with --file",
+            )
     if not pulses:
         return Verdict(False, f"no beat of this user runs here (no heartbeat in {where})")
     late = [one for one in pulses if one.late > 0]

@@ -14,7 +14,6 @@ import contextlib
 import logging
 import os
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +27,26 @@ _FORMAT = "redlock_beat {pid} {born} {at:017.3f} {allowed:010.3f}\n"
 _LONGEST = 200
 
 
-def directory() -> Path:
-    """Where heartbeats of this user's beats lie unless a setting says otherwise."""
-    return Path(tempfile.gettempdir()) / f"redlock-beat-{os.getuid()}"
+def directory() -> Path | None:
+    """Where heartbeats of this user's beats lie unless a setting says otherwise; None where nothing can be written.
+
+    It is asked for by beats and by probes alike, and writes nothing to find out. In a container whose file
+    system is read-only /dev/shm is often the one place left.
+    """
+    for place in _places():
+        if os.access(place, os.W_OK | os.X_OK):
+            return Path(place) / f"redlock-beat-{os.getuid()}"
+    return None
+
+
+def _places() -> list[str]:
+    named = [os.environ.get(name, "") for name in ("TMPDIR", "TEMP", "TMP")]
+    return [place for place in dict.fromkeys((*named, "/tmp", "/var/tmp", "/dev/shm")) if place]  # noqa: S108
+
+
+def nowhere() -> str:
+    """What to say where no directory can be written."""
+    return f"none of {', '.join(_places())} can be written"
 
 
 class Heartbeat:
@@ -69,8 +85,9 @@ class Heartbeat:
         except OSError as exc:
             self._refused = True
             logger.warning(
-                "The local heartbeat %s cannot be written (%s): `health --this` will say that no beat runs here. "
-                "Set redlock_beat_heartbeat_file to a file that this user may write.", self._where or directory(), exc,
+                "The local heartbeat %s cannot be written (%s): beat goes on, but `health --this` will say that no "
+                "beat runs here. Set redlock_beat_heartbeat_file to a file that this user may write.",
+                self._where or directory() or "", exc,
             )  # fmt: skip
 
     def close(self) -> None:
@@ -132,6 +149,8 @@ def read_all() -> list[Pulse]:
 def _own_directory() -> Path:
     """The directory, made if need be; refused when it is not this user's alone: /tmp is everybody's."""
     path = directory()
+    if path is None:
+        raise PermissionError(nowhere())
     with contextlib.suppress(FileExistsError):
         path.mkdir(mode=0o700)
     found = path.lstat()

@@ -32,6 +32,7 @@ from .errors import (
     RedlockBeatError,
     ScheduleBusy,
     StaleRevision,
+    Uncomputable,
 )
 from .health import Verdict, whole
 from .keys import Keys
@@ -51,6 +52,8 @@ MANUAL_PAGE = 250
 BATCH_LIMIT = 1_000_000
 #: How often an edit is made anew because the entry was changed by others in between.
 ATTEMPTS = 200
+#: Entries whose slots cannot be computed that one answer names.
+UNKNOWN = 100
 #: Rows of the ledger that the lateness in `status` is computed from.
 LATENESS_ROWS = 1_000
 
@@ -61,11 +64,16 @@ class Slot:
 
     name: str
     nominal: datetime
+    #: Why the slots of this entry after *nominal* cannot be computed here; None for an ordinary slot.
+    why: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """A row of :meth:`Schedule.simulate`: what would be sent, or missed (from *nominal* on, *count* slots)."""
+    """A row of :meth:`Schedule.simulate`: what would be ``sent``, or ``missed`` (from *nominal* on, *count* slots).
+
+    ``unknown``: the slots of this entry cannot be computed here, and why.
+    """
 
     name: str
     what: str
@@ -140,6 +148,10 @@ class Operations:
                 except RedlockBeatError as exc:
                     exc.index = index
                     raise
+                except Exception as exc:  # a schedule class of the user may raise anything
+                    error = uncomputable(change.name, exc)
+                    error.index = index
+                    raise error from exc
                 answers.append(change.answer(edit))
                 before = edits.get(change.name)
                 edits[change.name] = edit if before is None else combined(before, edit)
@@ -258,16 +270,13 @@ class Operations:
         now, entry = yield from self.entry(name)
         request = secrets.token_hex(12)
         items: list[tuple[str, str]] = []
-        entry = reaching_back(entry, micros(start))
-        at = next_slot(entry, micros(start) - 1)
-        while at is not None and at <= micros(end):
+        for at in slots_between(entry, micros(start), micros(end)):
             if len(items) >= BACKFILL_LIMIT:
                 raise InvalidSchedule(
                     f"there are more than {BACKFILL_LIMIT} slots between {start} and {end}: backfill in parts."
                 )
             item = ManualItem(name, entry.uid, "backfill", at, now, request)
             items.append((item.text(), score(now + round(len(items) * MICROS / rate))))
-            at = next_slot(entry, at)
         for i in range(0, len(items), MANUAL_PAGE):
             edit = Edit(name, PRESENT, manual=items[i : i + MANUAL_PAGE])
             got = yield steps.edit(self.keys, [edit], request=f"{request}:{i}")
@@ -356,11 +365,12 @@ class Operations:
         ]  # fmt: skip
 
     def preview(self, name: str | None, n: int, after: datetime | None) -> Asking[list[Slot]]:
-        """The next slots, soonest first."""
+        """The next slots, soonest first; after them those entries of which they cannot be computed."""
         if not 1 <= n <= 100_000:
             raise InvalidSchedule(f"n is {n!r}, but must be from 1 to 100000.")
         now = micros(after) if after is not None else (yield steps.now(self.keys))
         found: list[Slot] = []
+        unknown: list[Slot] = []
         last: datetime | None = None  # what comes after it is not among the first, so it need not be computed
 
         def first(slots: list[Slot]) -> list[Slot]:
@@ -368,17 +378,25 @@ class Operations:
 
         def look(entry: Entry) -> None:
             nonlocal last
-            for at in _coming(entry, now, n):
-                slot = Slot(entry.name, moment(at))
-                if last is not None and slot.nominal > last:
-                    break
-                found.append(slot)
+            at = now
+            try:
+                for at in _coming(entry, now, n):
+                    slot = Slot(entry.name, moment(at))
+                    if last is not None and slot.nominal > last:
+                        break
+                    found.append(slot)
+            except Exception as exc:  # a schedule class may raise anything, or not be registered here
+                error = uncomputable(entry.name, exc)
+                if name is not None:
+                    raise error from exc
+                if len(unknown) < UNKNOWN:
+                    unknown.append(Slot(entry.name, moment(at), str(error)))
             if len(found) > 4 * n + 1000 or (last is None and len(found) >= n):
                 found[:] = first(found)
                 last = found[-1].nominal
 
         yield from self._each(name, look)
-        return first(found)
+        return first(found) + sorted(unknown, key=lambda slot: slot.name)
 
     def simulate(self, outage: tuple[datetime, datetime], name: str | None) -> Asking[list[Foreseen]]:
         """What an outage would do."""
@@ -393,7 +411,15 @@ class Operations:
             after = max(micros(start), entry.state.nominal)
             if after > micros(end):
                 return
-            for one in simulate(entry, entry.state.count, after, micros(end), *self._catching_up):
+            try:
+                foreseen = simulate(entry, entry.state.count, after, micros(end), *self._catching_up)
+            except Exception as exc:  # as above
+                error = uncomputable(entry.name, exc)
+                if name is not None:
+                    raise error from exc
+                found.append(Foreseen(entry.name, "unknown", moment(after), end, 1, str(error)))
+                return
+            for one in foreseen:
                 row = Foreseen(entry.name, one.what, moment(one.nominal), moment(one.at))
                 if (gone := one.missed) is not None:
                     row = replace(row, count=gone.count, why=gone.why, at_least=gone.at_least)
@@ -507,6 +533,14 @@ def _as_if(stored: Stored, edit: Edit) -> Stored:
     )  # fmt: skip
 
 
+def uncomputable(name: str, exc: Exception) -> Uncomputable:
+    """The error for an entry whose schedule raises, or whose class is not registered in this process."""
+    return Uncomputable(
+        f"the slots of entry {name!r} cannot be computed here: "
+        + (str(exc) if isinstance(exc, RedlockBeatError) else f"its schedule raised {exc!r}.")
+    )
+
+
 def reaching_back(entry: Entry, start: int) -> Entry:
     """The entry with its slots carried on backwards in phase, to before *start*."""
     spec = entry.schedule
@@ -514,6 +548,18 @@ def reaching_back(entry: Entry, start: int) -> Entry:
         return entry
     turns = (entry.anchor - start) // spec.every + 1
     return replace(entry, anchor=entry.anchor - turns * spec.every)
+
+
+def slots_between(entry: Entry, start: int, end: int) -> Iterator[int]:
+    """The slots of an entry from one instant to another."""
+    entry = reaching_back(entry, start)
+    try:
+        at = next_slot(entry, start - 1)
+        while at is not None and at <= end:
+            yield at
+            at = next_slot(entry, at)
+    except Exception as exc:  # a schedule class may raise anything, or not be registered here
+        raise uncomputable(entry.name, exc) from exc
 
 
 def _coming(entry: Entry, now: int, n: int) -> Iterator[int]:

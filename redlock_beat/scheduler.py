@@ -283,6 +283,9 @@ class RedisScheduler(Scheduler):
         """Write a page of the configuration, between two turns: dispatch never waits for it. Whether there was one."""
         config = self._config
         assert config is not None
+        if self._sync is None and config.lost(self.dispatcher.mark):
+            logger.warning("Redis no longer has the configuration as this beat has written it; it is written again.")
+            self._sync = config.run(term)
         if self._sync is None:
             if not config.unfinished or monotonic() < self._sync_at:
                 return False

@@ -31,7 +31,7 @@ from itertools import islice
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from .clock import MICROS, micros, moment, monotonic, naive_micros, spelled
-from .errors import InvalidSchedule
+from .errors import InvalidSchedule, Uncomputable
 from .zones import offset_at, read_wall, segment, zone
 
 MAX_TEXT = 2_000
@@ -858,7 +858,7 @@ class Custom:
         """The user's object; refused when the class is not registered in this process."""
         entry = _registry.get(self.name)
         if entry is None:
-            raise InvalidSchedule(
+            raise Uncomputable(
                 f"the schedule class {self.name!r} is not registered here: call register_schedule({self.name!r}, ...) "
                 "in the module that defines your Celery app."
             )

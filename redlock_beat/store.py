@@ -65,6 +65,9 @@ class Due:
     quarantined: int
     #: Whether a definition may hold dates and the like, which kombu writes as ``__type__``.
     typed: bool = False
+    #: The mark of the configuration as last synced, and which server process it was that answered; '' for none.
+    mark: str = ""
+    server: str = ""
 
 
 @dataclass(slots=True)
@@ -337,6 +340,14 @@ class Store:
         got = self.client.get(self.keys.config)
         return None if got is None else str(got)
 
+    def config_mark(self, fence: Fence, begun: str, mark: str) -> bool:
+        """The configuration is synced; False when Redis no longer has what the sync began with."""
+        k = self.keys
+        got = self._run("config_mark", [k.lease, k.epoch, k.config], [*fence.words, begun, mark])
+        if got == -1:
+            raise Deposed
+        return bool(got)
+
     def left_out(self) -> str | None:
         """What the last sync said of the configured entries that are not in force; None when all are."""
         got = self.client.get(self.keys.left_out)
@@ -382,7 +393,7 @@ class Store:
 def steps_due(keys: Keys, fence: Fence, limit: int, token: str, heartbeat: str, skip: int) -> Step[Due]:
     """Ask for what is due."""
     k = keys
-    names = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine]
+    names = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine, k.config]
     return Step(due_of, "due", names, [*fence.words, limit, token, heartbeat, skip])
 
 
@@ -390,7 +401,7 @@ def due_of(got: Any) -> Due:
     """The answer of ``due.lua``."""
     if got[0] != 1:
         raise Deposed
-    _, seconds, rest, ahead, outbox, names, scores, states, texts, manual, total, backlog, quarantined = got
+    _, seconds, rest, ahead, outbox, names, scores, states, texts, manual, total, backlog, quarantined, *here = got
     entries: list[DueItem] = []
     if names:
         found = json.loads(names)
@@ -406,6 +417,7 @@ def due_of(got: Any) -> Due:
         int(backlog),
         int(quarantined),
         '"__type__"' in texts,
+        *map(str, here),
     )
 
 

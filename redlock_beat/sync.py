@@ -30,7 +30,8 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+import secrets
+from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,6 +53,9 @@ logger = logging.getLogger("redlock_beat")
 #: An entry that left the configuration and came back within this time is a roll-out that flapped:
 #: what came due meanwhile falls under its policy. Later, it counts from now.
 FLAP = 3600 * MICROS
+
+#: Rounds of one sync after the first: the next finds nothing to be written, unless Redis loses something meanwhile.
+ROUNDS = 20
 
 #: Names in the record of what is left out, and characters of each reason.
 NAMED, REASON = 100, 300
@@ -185,8 +189,8 @@ class ConfigSync:
         self.left_out: dict[str, str] = dict(configuration.errors)
         self._done = False
         self._said: str | None = None
-        #: Pages written so far in this term; nothing is written for an unchanged configuration.
-        self.pages = 0
+        #: What was left in Redis as the configuration's mark: another one there says that Redis has lost something.
+        self.mark = ""
 
     @property
     def _catching_up(self) -> tuple[int, float | None]:
@@ -194,14 +198,22 @@ class ConfigSync:
         return self.settings.catchup_limit, self.settings.cron_grace
 
     @property
-    def _mark(self) -> str:
+    def _ours(self) -> str:
+        return f"{self._version}:{self.configuration.digest}"
+
+    @property
+    def _version(self) -> str:
         version = self.settings.config_version
-        return f"{'' if version is None else version}:{self.configuration.digest}"
+        return "" if version is None else str(version)
 
     @property
     def unfinished(self) -> bool:
         """Whether to go on after a while: something broke, or is left out for a reason that may pass."""
         return not self._done or bool(self._waiting())
+
+    def lost(self, mark: str) -> bool:
+        """Whether another mark stands in Redis than the one that was left there."""
+        return self._done and mark != self.mark
 
     def _waiting(self) -> list[str]:
         return [name for name in self.left_out if name in self.configuration.entries]
@@ -218,29 +230,44 @@ class ConfigSync:
         self._publish(term)
 
     def run(self, term: Term) -> Iterator[None]:
-        """Write what changed, and yield after each page."""
+        """Write what changed, and yield after each page.
+
+        It goes round until a look finds nothing to be written: what a Redis that came back older has lost
+        meanwhile is written in the next round.
+        """
         self._done = False
         known, self._said = self.store.config(), self.store.left_out()
         whole = self._said is None and not self.configuration.errors
-        if (known == self._mark and whole) or (known is not None and self._older(known)):
-            self._done = True
+        if (known == self._ours and whole) or (known is not None and self._older(known)):
+            self.mark, self._done = known or "", True
             return
+        fresh, gone = yield from self._round(term, ())
+        written = len(fresh) - len(self._waiting())
+        for _ in range(ROUNDS):
+            found = yield from self._round(term, self._waiting())
+            if not any(found) and self.store.config_mark(term.fence, self.mark, self._ours):
+                break
+        else:
+            raise RuntimeError(f"{ROUNDS} rounds have not brought Redis up to the configuration")
+        self._publish(term)
+        self.mark, self._done = self._ours, True
+        if written or gone:
+            logger.info("Configuration synced: %d entries new or changed, %d gone.", written, len(gone))
+
+    def _round(self, term: Term, leave: Collection[str]) -> Generator[None, None, tuple[list[str], list[str]]]:
+        """Write what differs; which those were."""
+        # A text of this round's own: where it no longer stands at the end, Redis has lost what was written.
+        self.mark = f"{self._version}:~{secrets.token_hex(8)}"
+        self.store.edit([], fence=term.fence, config=self.mark)
         before = self.store.configured()
-        now_there = self.configuration.entries
-        changed = [name for name, one in now_there.items() if before.get(name) != one.digest]
-        gone = [name for name in before if name not in now_there and name not in self.configuration.errors]
-        for page in _pages(changed):
+        there = self.configuration.entries
+        fresh = [name for name, one in there.items() if before.get(name) != one.digest and name not in leave]
+        gone = [name for name in before if name not in there and name not in self.configuration.errors]
+        for page in _pages(fresh):
             yield from self._write(term, page, before)
         for page in _pages(gone):
             yield from self._archive(term, page, before)
-        self._publish(term)
-        if known != self._mark:
-            self.store.edit([], fence=term.fence, config=self._mark)
-            self.pages += 1
-        self._done = True
-        written = len(changed) - len(self._waiting())
-        if written or gone:
-            logger.info("Configuration synced: %d entries new or changed, %d gone.", written, len(gone))
+        return fresh, gone
 
     def _publish(self, term: Term) -> None:
         """Let everybody know what is left out."""
@@ -289,7 +316,6 @@ class ConfigSync:
         if not edits:
             return []
         conflicts = self.store.edit(edits, fence=term.fence, each=True)
-        self.pages += 1
         assert isinstance(conflicts, list)
         return [edits[i].name for i in conflicts]
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import click
@@ -15,7 +16,7 @@ from ..clock import micros
 from ..documents import assigned, changes_of, document, editable
 from ..entry import Entry
 from ..errors import InvalidSchedule, RedlockBeatError
-from ..policies import next_slot
+from ..operations import BACKFILL_LIMIT, slots_between
 from ..schedules import Crontab, RRule, Solar, as_spec
 from .checking import misfit
 from .looking import when
@@ -172,7 +173,7 @@ def add(
     else:
         clock = clock_of(schedule, zone)
         at = f" ({clock.time(entry.next_due)})" if entry.next_due is not None else ""
-        click.echo(f"{clean(name)}: {entry.schedule}, next {when(entry)}{at}.")
+        click.echo(f"{clean(name)}: {clock.schedule(entry.schedule)}, next {when(entry)}{at}.")
     hint_if_nobody_leads(schedule)
 
 
@@ -232,7 +233,8 @@ def edit(
     if as_json:
         click.echo(printed(document(after)))
     elif changed:
-        click.echo(f"{clean(name)} is at revision {after.revision}: {after.schedule}, next {when(after)}.")
+        words = clock_of(schedule, zone).schedule(after.schedule)
+        click.echo(f"{clean(name)} is at revision {after.revision}: {words}, next {when(after)}.")
     else:
         click.echo("Nothing was changed.")
 
@@ -403,11 +405,4 @@ def backfill(
 
 
 def _slots_between(entry: Entry, start: datetime, end: datetime) -> int:
-    from ..operations import BACKFILL_LIMIT, reaching_back
-
-    entry, count = reaching_back(entry, micros(start)), 0
-    at = next_slot(entry, micros(start) - 1)
-    while at is not None and at <= micros(end) and count <= BACKFILL_LIMIT:
-        count += 1
-        at = next_slot(entry, at)
-    return count
+    return sum(1 for _ in islice(slots_between(entry, micros(start), micros(end)), BACKFILL_LIMIT + 1))

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import click
@@ -18,7 +19,7 @@ from ..documents import document
 from ..edits import readable
 from ..entry import Entry
 from ..errors import NoSuchEntry
-from ..operations import Foreseen, Happened, _glob
+from ..operations import Foreseen, Happened, _glob, uncomputable
 from ..policies import next_slot
 from ..steps import PAGE
 from ..sync import edited
@@ -149,7 +150,7 @@ def _named(schedule: Patient, names: Sequence[str]) -> Iterator[Entry]:
 
 
 _ENTRIES = (
-    Column("NAME", least=24), Column("TASK", 3, 14), Column("SCHEDULE", least=12), Column("ZONE", 2),
+    Column("NAME", least=24), Column("TASK", 3, 14, front=True), Column("SCHEDULE", least=12), Column("ZONE", 2),
     Column("NEXT", least=12), Column("LAST SENT", 4), Column("SENT", 6), Column("ORIGIN", 5),
 )  # fmt: skip
 
@@ -158,9 +159,10 @@ def _show_entries(schedule: Patient, shown: list[Entry], clock: Clock, wide: boo
     origins = _origins(schedule, shown)
     rows = [
         (
-            entry.name, entry.task, entry.schedule, _zone(entry, clock), when(entry, clock if wide else None),
-            (clock.time(entry.last_sent) or "never") if wide else relative(entry.last_sent), entry.total_run_count,
-            origin,
+            entry.name, entry.task, clock.schedule(entry.schedule), _zone(entry, clock),
+            when(entry, clock if wide else None),
+            (clock.time(entry.last_sent) or "never") if wide else relative(entry.last_sent),
+            entry.total_run_count, origin,
         )
         for entry, origin in zip(shown, origins, strict=True)
     ]  # fmt: skip
@@ -202,6 +204,7 @@ def show(schedule: Patient, name: str, zone: str | None, as_json: bool) -> None:
     due, last = entry.next_due, entry.last_sent
     data["next_due"] = f"{clock.time(due)} ({relative(due)})" if due else when(entry)
     data["last_sent"] = f"{clock.time(last)} ({relative(last)})" if last else "never"
+    data["schedule"] = clock.schedule(entry.schedule)
     data["origin"] = _origins(schedule, [entry])[0]
     for bound in ("starts", "ends"):
         at = getattr(entry, bound)
@@ -249,13 +252,22 @@ def next_(
     else:
         found = schedule.preview(name, count)
         if as_json:
-            click.echo(printed([{"name": slot.name, "nominal": slot.nominal.isoformat()} for slot in found]))
+            slots = [{"name": slot.name, "nominal": slot.nominal.isoformat()} for slot in found if slot.why is None]
+            unknown = [{"name": slot.name, "why": slot.why} for slot in found if slot.why is not None]
+            click.echo(printed(slots + unknown))
             return
-        rows = [(slot.name, clock.time(slot.nominal), relative(slot.nominal)) for slot in found]
+        rows = [
+            (slot.name, clock.time(slot.nominal), relative(slot.nominal).removeprefix("in "))
+            for slot in found if slot.why is None
+        ]  # fmt: skip
         table((Column("NAME", least=16), Column("AT"), Column("IN")), rows)
+        for slot in found:
+            if slot.why is not None:
+                click.secho(clean(slot.why), fg="red", err=True)
 
 
-_OUTAGE = (Column("NAME", least=16), Column("WHAT"), Column("SLOT", 2), Column("AT"), Column("WHY", 1, 10))
+_OUTAGE = (Column("NAME", least=16), Column("WHAT"), Column("SLOT", 2), Column("AT"), Column("WHY", 3, below=True))
+_OUTAGE_COLOURS = {"missed": "yellow", "unknown": "red"}
 
 
 def _outage(
@@ -268,16 +280,26 @@ def _outage(
         return
     lines = [
         (
-            row.name, row.what if row.what == "sent" else missed(row), clock.time(row.nominal),
+            row.name, missed(row) if row.what == "missed" else row.what, clock.time(row.nominal),
             clock.time(row.at), row.why,
         )
         for row in rows
     ]  # fmt: skip
-    table(_OUTAGE, lines, ["yellow" if row.what == "missed" else None for row in rows])
+    table(_OUTAGE, lines, [_OUTAGE_COLOURS.get(row.what) for row in rows])
 
 
 #: Slots of one entry, and of all, that a timeline counts.
 _TIMELINE_ENTRY, _TIMELINE_ALL = 100_000, 2_000_000
+
+
+def _timed(entry: Entry, now: int, end: int) -> Iterator[int]:
+    """The slots of an entry from now on, to before *end*."""
+    if not entry.enabled or entry.state is None or entry.state.nominal is None:
+        return
+    at: int | None = entry.state.nominal if entry.state.nominal > now else next_slot(entry, now)
+    while at is not None and at < end:
+        yield at
+        at = next_slot(entry, at)
 
 
 def _timeline(schedule: Patient, name: str | None, reach: str, clock: Clock, as_json: bool) -> None:
@@ -287,16 +309,14 @@ def _timeline(schedule: Patient, name: str | None, reach: str, clock: Clock, as_
     counts, busiest, total = [0] * columns, [""] * columns, 0
     entries = [schedule[name]] if name is not None else schedule.entries()
     for entry in entries:
-        if not entry.enabled or entry.state is None or entry.state.nominal is None:
-            continue
-        at: int | None = entry.state.nominal if entry.state.nominal > now else next_slot(entry, now)
-        own = 0
-        while at is not None and at < now + size * columns and own < _TIMELINE_ENTRY and total < _TIMELINE_ALL:
-            place = (at - now) // size
-            counts[place] += 1
-            busiest[place] = busiest[place] or entry.name
-            at = next_slot(entry, at)
-            own, total = own + 1, total + 1
+        try:
+            for at in islice(_timed(entry, now, now + size * columns), min(_TIMELINE_ENTRY, _TIMELINE_ALL - total)):
+                place = (at - now) // size
+                counts[place] += 1
+                busiest[place] = busiest[place] or entry.name
+                total += 1
+        except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything, or not be registered here
+            click.secho(clean(uncomputable(entry.name, exc)), fg="red", err=True)
     if as_json:
         starts = [moment(now + i * size).isoformat() for i in range(columns)]
         click.echo(printed([{"from": at, "count": count} for at, count in zip(starts, counts, strict=True)]))
@@ -355,11 +375,11 @@ def history(
 
 
 _HISTORY = (
-    Column("NAME", least=20), Column("WHAT"), Column("AT"), Column("LATE", 3), Column("TASK ID", 2),
-    Column("WHY", 1, 12),
+    Column("NAME", least=20), Column("WHAT"), Column("AT"), Column("LATE", 2), Column("TASK ID", 3),
+    Column("WHY", 4, below=True),
 )  # fmt: skip
 #: What a followed table makes room for besides what it begins with.
-_ROOMY = ("-" * 30, "missed 100", "", "100 ms", "-" * 36, "-" * 20)
+_ROOMY = ("-" * 30, "published nothing", "", "100 ms", "-" * 36, "")
 
 
 def _row(row: Happened, clock: Clock) -> tuple[str, ...]:

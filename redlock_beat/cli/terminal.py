@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import textwrap
 import threading
 import time
 import unicodedata
@@ -15,6 +16,8 @@ from typing import Any
 
 import click
 
+from ..clock import moment
+from ..schedules import Once, Spec
 from ..zones import zone
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -24,6 +27,8 @@ _JOINERS = dict.fromkeys([0x200D, *range(0xFE00, 0xFE10)])
 _GAP = 2
 #: Columns that a name gets before the other columns get more than their least.
 _NAME_FIRST = 48
+#: Columns that are left of a name where nothing else helps.
+_NAME_LEAST = 10
 
 
 # --- texts -----------------------------------------------------------------------------------------
@@ -65,9 +70,18 @@ def cut(text: str, columns: int) -> str:
     return kept + "…"
 
 
-def padded(text: str, columns: int) -> str:
+def cut_front(text: str, columns: int) -> str:
+    """The same, keeping the end: of a dotted name that says more than its beginning.
+
+    >>> cut_front("billing.invoices.send", 10)
+    '…ices.send'
+    """
+    return cut(text[::-1], columns)[::-1] if width_of(text) > columns else text
+
+
+def padded(text: str, columns: int, front: bool = False) -> str:
     """The text in exactly so many columns."""
-    text = cut(text, columns)
+    text = cut_front(text, columns) if front else cut(text, columns)
     return text + " " * (columns - width_of(text))
 
 
@@ -85,6 +99,10 @@ class Column:
     title: str
     rank: int = 0
     least: int | None = None
+    #: Whether it is cut at its front.
+    front: bool = False
+    #: Whether it goes on a line of its own, below the row, rather than being cut.
+    below: bool = False
 
 
 def columns_of_terminal() -> int:
@@ -104,13 +122,20 @@ def table(
     shown = [i for i in range(len(columns)) if i == 0 or not lines or any(line[i] for line in lines)]
     natural = {i: max(width_of(text) for text in [columns[i].title, *(line[i] for line in lines)]) for i in shown}
     widths = natural if wide else fitted(columns, natural, columns_of_terminal())
-    click.secho(_line([column.title for column in columns], widths), bold=True)
+    click.secho(_line(columns, [column.title for column in columns], widths), bold=True)
     for number, line in enumerate(lines):
-        click.secho(_line(line, widths), fg=colours[number] if number < len(colours) else None)
+        _row(columns, line, widths, colours[number] if number < len(colours) else None)
 
 
-def _line(cells: Sequence[str], widths: dict[int, int]) -> str:
-    return (" " * _GAP).join(padded(cells[i], width) for i, width in widths.items()).rstrip()
+def _row(columns: Sequence[Column], line: Sequence[str], widths: dict[int, int], colour: str | None) -> None:
+    click.secho(_line(columns, line, widths), fg=colour)
+    for i, column in enumerate(columns):
+        if column.below and i not in widths and line[i]:
+            say("    " + line[i], 4, colour)
+
+
+def _line(columns: Sequence[Column], cells: Sequence[str], widths: dict[int, int]) -> str:
+    return (" " * _GAP).join(padded(cells[i], width, columns[i].front) for i, width in widths.items()).rstrip()
 
 
 def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dict[int, int]:
@@ -121,6 +146,11 @@ def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dic
         return natural[i] if given is None else min(given, natural[i])
 
     shown = list(natural)
+    first = shown[0]
+    beside = [i for i in shown if columns[i].below]
+    uncut = min(natural[first], _NAME_FIRST) + sum(map(least, shown[1:]))
+    if beside and uncut + _GAP * (len(shown) - 1) > room:  # a reason makes no name shorter
+        shown = [i for i in shown if i not in beside]
     while len(shown) > 1 and sum(map(least, shown)) + _GAP * (len(shown) - 1) > room:
         worst = max(shown, key=lambda i: columns[i].rank)
         if not columns[worst].rank:
@@ -128,13 +158,12 @@ def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dic
         shown.remove(worst)
     left = room - _GAP * (len(shown) - 1)
     widths = {i: least(i) for i in shown}
-    first = shown[0]
     for i, most in ((first, _NAME_FIRST), *((i, room) for i in shown[1:]), (first, room)):
         more = max(0, min(natural[i], most) - widths[i])
         widths[i] += max(0, min(more, left - sum(widths.values())))
     while sum(widths.values()) > left and max(widths.values()) > 1:  # not even the least fits
-        widest = max(widths, key=lambda i: widths[i])
-        widths[widest] -= 1
+        narrower = first if widths[first] > _NAME_LEAST else max(widths, key=lambda i: widths[i])
+        widths[narrower] -= 1
     return widths
 
 
@@ -143,13 +172,30 @@ class Stream:
 
     def __init__(self, columns: Sequence[Column], samples: Sequence[Sequence[object]]) -> None:
         lines = [[column.title for column in columns], *[[clean(cell) for cell in row] for row in samples]]
-        natural = {i: max(width_of(line[i]) for line in lines) for i in range(len(columns))}
-        self._widths = fitted(columns, natural, columns_of_terminal())
-        click.secho(_line([column.title for column in columns], self._widths), bold=True)
+        natural = {i: max(width_of(line[i]) for line in lines) for i, one in enumerate(columns) if not one.below}
+        self._columns, self._widths = columns, fitted(columns, natural, columns_of_terminal())
+        click.secho(_line(columns, [column.title for column in columns], self._widths), bold=True)
 
     def row(self, cells: Sequence[object], colour: str | None = None) -> None:
         """Print one more row."""
-        click.secho(_line([clean(cell) for cell in cells], self._widths), fg=colour)
+        _row(self._columns, [clean(cell) for cell in cells], self._widths, colour)
+
+
+def say(text: str, indent: int = 0, colour: str | None = None, lead: str = "", err: bool = False) -> None:
+    """Print a sentence; on a terminal it is wrapped between words, and goes on below its beginning.
+
+    With a *lead* the colour is that word's alone.
+    """
+    text = lead + text
+    if (sys.stderr if err else sys.stdout).isatty():
+        text = textwrap.fill(
+            text, columns_of_terminal(), subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False
+        )
+    if lead:
+        click.secho(lead, fg=colour, nl=False, err=err)
+        click.echo(text.removeprefix(lead), err=err)
+    else:
+        click.secho(text, fg=colour, err=err)
 
 
 def fields(data: dict[str, Any]) -> None:
@@ -176,6 +222,10 @@ class Clock:
         """A time with its zone."""
         return "" if when is None else self._there(when).strftime("%Y-%m-%d %H:%M:%S %Z")
 
+    def schedule(self, spec: Spec) -> str:
+        """A schedule in words, with its instant as this clock says it."""
+        return f"once at {self.time(moment(spec.at))}" if isinstance(spec, Once) else str(spec)
+
     def hour(self, when: datetime) -> str:
         """Hours and minutes alone."""
         return self._there(when).strftime("%H:%M")
@@ -195,7 +245,9 @@ def span(seconds: float) -> str:
             return f"{seconds / size:.0f} {unit}"
     if seconds >= 2 or abs(seconds - 1) < 0.01:
         return f"{seconds:.0f} s"
-    return f"{seconds:.1f} s" if seconds > 1 else f"{seconds * 1000:.3g} ms"
+    if seconds > 1:
+        return f"{seconds:.1f} s"
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.0095 else f"{seconds * 1000:.2g} ms"
 
 
 def relative(when: datetime | None, never: str = "never") -> str:

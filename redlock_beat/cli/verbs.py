@@ -21,11 +21,11 @@ from .. import steps
 from ..clock import moment
 from ..config import settings_of
 from ..connection import TROUBLE
-from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, mask
+from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, Uncomputable, mask
 from ..keys import Keys
 from ..schedule import Schedule
 from ..steps import Asking, Step
-from .terminal import Clock, clean, waiting
+from .terminal import Clock, clean, say, waiting
 from .times import SPAN, ZONE, Written, zone_of_app
 
 #: How long a verb waits for Redis unless --timeout says otherwise.
@@ -91,7 +91,7 @@ class Verb(click.Command):
             if isinstance(exc, BrokenPipeError):  # `... | head`
                 sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the flush at exit
                 ctx.exit(0)
-            click.secho(f"Error: {clean(said(exc))}", fg="red", err=True)
+            say(f"Error: {clean(said(exc))}", colour="red", err=True)
             ctx.exit(2 if isinstance(exc, InvalidSetting) else 1)
 
 
@@ -114,6 +114,8 @@ def usage() -> Iterator[None]:
     """What is refused inside is what the user wrote: wrong usage."""
     try:
         yield
+    except Uncomputable:
+        raise  # that is no fault of what was written
     except InvalidSchedule as exc:
         raise click.UsageError(clean(mask(exc))) from None
 
@@ -176,7 +178,7 @@ def read(schedule: Patient, written: Written, zone: str) -> datetime:
 
 def hint(text: str) -> None:
     """A word to the person at the terminal; standard output stays for what was asked."""
-    click.secho(text, fg="yellow", err=True)
+    say(text, colour="yellow", err=True)
 
 
 def hint_if_nobody_leads(schedule: Patient) -> None:

@@ -14,7 +14,7 @@ import click
 
 from ..health import this
 from ..status import Status
-from .terminal import Column, clean, span, table
+from .terminal import Column, clean, say, span, table
 from .times import SPAN
 from .verbs import JSON, Patient, Verb
 
@@ -62,11 +62,11 @@ def _show_status(found: Status, as_json: bool) -> None:
     _show_rendered(found)
     click.secho(f"quarantine  {len(found.quarantine)}", fg="red" if found.quarantine else None)
     for line in _some(found.quarantine, len(found.quarantine)):
-        click.echo(f"            {line}")
+        _detail(line)
     if found.left_out_total:
-        click.secho(f"left out    {found.left_out_total} entries of beat_schedule are not in force", fg="red")
+        click.secho(f"left out    {found.left_out_total} of beat_schedule", fg="red")
     for line in _some(found.left_out, found.left_out_total):
-        click.echo(f"            {line}")
+        _detail(line)
     if found.replicas:
         click.echo()
         rows = [
@@ -87,7 +87,7 @@ def _show_outbox(found: Status) -> None:
     refused = [one.broker for one in found.replicas if one.role == "leader" and one.broker]
     click.secho(f"outbox      {found.outbox}", fg="red" if refused else None)
     for why in refused:
-        click.echo(f"            the broker refuses: {clean(why)}")
+        _detail(f"the broker refuses: {clean(why)}")
 
 
 def _show_rendered(found: Status) -> None:
@@ -95,7 +95,11 @@ def _show_rendered(found: Status) -> None:
         if one.role == "leader" and one.rendered:
             click.echo(f"one by one  {sum(one.rendered.values())} of {one.sent} sent were rendered so, which is slower")
             for why, many in one.rendered.items():
-                click.echo(f"            {many}: {clean(why)}")
+                _detail(f"{many}: {clean(why)}")
+
+
+def _detail(text: str) -> None:
+    say(" " * 12 + text, 14)
 
 
 #: Names in a list of what is wrong.
@@ -109,7 +113,7 @@ def show_problems(found: Status) -> None:
         ("left out of beat_schedule", found.left_out, found.left_out_total),
     ):
         for line in _some(reasons, total):
-            click.secho(f"{what}: {line}", fg="red")
+            say(f"{what}: {line}", 4, "red")
 
 
 def _some(reasons: Mapping[str, str], total: int) -> Iterator[str]:
@@ -161,10 +165,9 @@ def doctor(schedule: Patient, as_json: bool) -> None:
     for one in examine(schedule, schedule.app):
         found.append(one)
         if not as_json:
-            click.secho(f"{one.level:<8}", fg=colours[one.level], nl=False)
-            click.echo(f"{one.what}: {clean(one.why)}")
+            say(f"{one.what}: {clean(one.why)}", 8, colours[one.level], lead=f"{one.level:<8}")
             if one.advice:
-                click.echo(f"        {clean(one.advice)}")
+                say(" " * 8 + clean(one.advice), 8)
     if as_json:
         click.echo(in_json(found))
     if any(one.level == "error" for one in found):

@@ -2,14 +2,15 @@
 --
 -- Long lists come as JSON texts: one text is read at once where a thousand replies are not.
 --
--- KEYS: lease, epoch, due, state, manual, outbox, beats, entries, quarantine
+-- KEYS: lease, epoch, due, state, manual, outbox, beats, entries, quarantine, config
 -- ARGV: lease text, epoch, ttl in ms, how many, token, heartbeat ('' for none now),
 --       how many of the first to leave out
 -- returns: {0} when the term is over, else
 --   {1, now in s, its microseconds, next score or '', outbox length,
 --    [name, ...], [score, ...], [state or false, ...] ('' for none),
 --    [definition, ...] (each as it stands: JSON, unless it is rubbish),
---    {manual item, score, ...}, entries, how many of all are due, entries in quarantine}
+--    {manual item, score, ...}, entries, how many of all are due, entries in quarantine,
+--    the configuration's mark or '', the server's run id or ''}
 -- include: fence
 if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return {0} end
 local time = redis.call('TIME')
@@ -52,5 +53,8 @@ local function length(key)
   local found = redis.pcall('HLEN', key)
   return type(found) == 'number' and found or 0
 end
+local mark = redis.pcall('GET', KEYS[10])
+local info = redis.pcall('INFO', 'server')
+local server = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
 return {1, time[1], time[2], ahead, length(KEYS[6]), names, scores, states, definitions, manual,
-        length(KEYS[8]), backlog, length(KEYS[9])}
+        length(KEYS[8]), backlog, length(KEYS[9]), type(mark) == 'string' and mark or '', server}

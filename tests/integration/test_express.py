@@ -167,6 +167,9 @@ def test_a_receiver_of_a_publish_signal_is_called_for_each_message(valkey, beats
     def receiver(**kwargs):
         seen.append(1)
 
+    # Receivers of other tests that are gone are cleared away now: a sender of Celery's before 5.7 knows nobody who
+    # comes after that.
+    getattr(signals, signal).disconnect(receiver)
     beat = beats(valkey).lead()
     schedule = Schedule.from_url(valkey.url())
     schedule.add("a", "tasks.add", 0.1)

@@ -170,7 +170,7 @@ def test_every_entry_of_a_real_redbeat_arrives_in_phase(here, valkey, beats, red
                 app=redbeat_app,
             ).save()  # fmt: skip
             if span is not None:
-                entry.reschedule(now - span)
+                entry.reschedule((now - span).astimezone(redbeat_app.timezone))  # as app.now(), which it takes itself
             made[entry.name] = entry
     RedBeatSchedulerEntry("paused", "tasks.add", schedule(60), enabled=False, app=redbeat_app).save()
     RedBeatSchedulerEntry("🎉 : *", "tasks.add", schedule(60), app=redbeat_app).save()

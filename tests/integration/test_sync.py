@@ -225,17 +225,17 @@ def test_the_digest_is_the_same_in_every_process(valkey):
 def test_a_conflicting_edit_in_mid_sync_is_read_again(valkey, beats):
     schedule = release(valkey, beats, {"a": HOUR})
     beat = beats(valkey, {"a": {**HOUR, "args": (1,)}, "b": HOUR})
-    beat.until(lambda: beat.scheduler._begun)
+    beat.until(lambda: beat.scheduler._term)
     edit, calls = beat.scheduler.store.edit, []
 
     def slower(edits, **kwargs):
-        if not calls:
-            schedule.update("a", kwargs={"x": 1})
-        calls.append(1)
+        if edits and not calls:
+            calls.append(schedule.update("a", kwargs={"x": 1}))
         return edit(edits, **kwargs)
 
     beat.scheduler.store.edit = slower
     beat.lead()
+    assert calls
     assert schedule["a"].args == (1,)
 
 

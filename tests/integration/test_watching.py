@@ -26,7 +26,6 @@ K = Keys("redlock-beat")
 def own_place(tmp_path, monkeypatch):
     """Heartbeats of this test alone."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     return tmp_path
 
 
@@ -94,6 +93,28 @@ def test_what_a_killed_beat_left_behind_is_no_sign_of_life(own_place):
     # a number that is in use again, by a younger process
     (directory / "again.beat").write_text(heartbeat._FORMAT.format(pid=os.getpid(), born="1", at=now, allowed=60))
     assert not health.this().ok
+
+
+def test_where_no_file_can_be_written_beat_runs_and_probes_say_what_to_set(valkey, beats, monkeypatch, caplog, capsys):
+    def nowhere():
+        raise FileNotFoundError(2, "No usable temporary directory found in ['/tmp', '/var/tmp']")
+
+    monkeypatch.setattr("tempfile.gettempdir", nowhere)  # as with readOnlyRootFilesystem
+    monkeypatch.setattr(heartbeat, "_places", lambda: ["/proc/1/nowhere"], raising=False)
+    beats(valkey, {"a": {"task": "t", "schedule": 0.1}}).until(lambda: valkey.client().llen("celery"), "it sends")
+    assert caplog.text.count("Set redlock_beat_heartbeat_file") == 1
+    assert main(["health", "--this"]) == 1
+    assert "redlock_beat_heartbeat_file" in capsys.readouterr().out
+
+
+def test_the_first_place_that_can_be_written_is_taken_by_beats_and_probes_alike(own_place, monkeypatch):
+    monkeypatch.setenv("TMPDIR", "/proc/1/nowhere")
+    monkeypatch.setenv("TEMP", str(own_place))
+    beat = heartbeat.Heartbeat("", 60)
+    beat.touch()
+    assert heartbeat.directory().parent == own_place
+    assert health.this().ok
+    beat.close()
 
 
 def test_a_directory_of_somebody_else_is_refused(own_place, caplog):
