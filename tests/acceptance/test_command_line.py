@@ -111,7 +111,7 @@ def test_there_is_a_help_text_with_an_example_for_each_verb(shell):
 
     assert set(redlock.commands) == VERBS
     for name, command in redlock.commands.items():
-        assert re.search(rf"\x08\n +Examples?:\n( .*\n)*? +celery -A proj redlock {name}\b", command.help), name
+        assert re.search(rf"\x08\n *Examples?:\n( .*\n)*? +celery -A proj redlock {name}\b", command.help), name
     assert "import-redbeat" in shell("--help")
     out = shell("add", "--help")
     assert "--every" in out
