@@ -65,6 +65,31 @@ def spelled(length: int) -> str:
     return " ".join(parts)
 
 
+class RedisClock:
+    """Redis's time, carried on by the local clock that only grows since Redis last said it.
+
+    >>> clock = RedisClock()
+    >>> clock.told(1_000_000, monotonic())
+    >>> 1_000_000 <= clock.now() < 2_000_000
+    True
+    """
+
+    def __init__(self) -> None:
+        self._told: tuple[int, float] = (0, 0.0)
+        #: Microseconds the local wall clock is ahead.
+        self.skew = 0
+
+    def told(self, instant: int, asked: float) -> None:
+        """Redis has said what time it is, about half-way between the question (at *asked*) and the answer."""
+        self._told = (instant, (asked + monotonic()) / 2)
+        self.skew = wall_micros() - self.now()
+
+    def now(self) -> int:
+        """Redis's time now."""
+        instant, when = self._told
+        return instant + round((monotonic() - when) * MICROS)
+
+
 def wall_micros() -> int:
     """The local wall clock, used only to show how far it is from Redis's (the skew)."""
     return time.time_ns() // 1000

@@ -19,7 +19,11 @@ from .errors import InvalidSetting, mask
 SCHEMES = (
     "redis", "rediss", "unix", "redis+socket", "sentinel", "sentinels", "redis+cluster", "rediss+cluster",
 )  # fmt: skip
-_ALIASES = {"redis+unix": "unix", "redis+sentinel": "sentinel", "rediss+sentinel": "sentinels"}
+_ALIASES = {
+    "redis+unix": "unix", "redis+sentinel": "sentinel", "rediss+sentinel": "sentinels", "valkey": "redis",
+    "valkeys": "rediss", "valkey+sentinel": "sentinel", "valkeys+sentinel": "sentinels",
+    "valkey+cluster": "redis+cluster", "valkeys+cluster": "rediss+cluster",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +162,7 @@ def scheme_of(url: str, setting: str) -> str:
     if scheme not in SCHEMES:
         raise InvalidSetting(
             f"{setting} is {mask(repr(url))}, but must be a URL that starts with one of "
-            f"{', '.join(s + '://' for s in SCHEMES)}."
+            f"{', '.join(s + '://' for s in (*SCHEMES, 'valkey', 'valkeys'))}."
         )
     return scheme
 

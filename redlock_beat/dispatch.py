@@ -18,7 +18,7 @@ from typing import Any
 
 from . import __version__, hooks
 from .cache import Cache
-from .clock import MICROS, monotonic, score, wall_micros
+from .clock import MICROS, monotonic, score
 from .codec import compact, decode
 from .config import Settings
 from .connection import TROUBLE
@@ -150,14 +150,12 @@ class Dispatcher:
         self.cache = Cache(settings.cache_size)
         self.watch = SlowWatch(store)
         self.broker_db = 0
-        self.skew = 0
         self.sent_total = 0
         #: The configuration's mark, as Redis last said it.
         self.mark = ""
         self._slow: dict[str, int] = {}
         self._bad: set[str] = set()
         self._silent: set[str] = set()
-        self._clock: tuple[int, float] = (0, 0.0)
         self._batch: list[_Batched] = []
         self._batch_began, self._batch_room = 0.0, BYTES
         self._sent = 0
@@ -220,8 +218,7 @@ class Dispatcher:
 
     def now(self) -> int:
         """Redis's time, carried on by the local monotonic clock since it was last asked."""
-        at, when = self._clock
-        return at + round((monotonic() - when) * MICROS)
+        return self.lease.clock.now()
 
     def turn(self, term: Term) -> Turn:
         """Send what is due now: as much of it as the quick way takes, and one batch of the rest."""
@@ -266,15 +263,14 @@ class Dispatcher:
             heartbeat, self._beaten_at = self.heartbeat("leader", term), started
         due = self.store.due(term.fence, limit, self.lease.token, heartbeat)
         self.lease.trust(term, started)
-        # Redis said what time it is, about half-way between the question and the answer.
-        self._clock = (due.now, (started + monotonic()) / 2)
-        self.skew = wall_micros() - self.now()
+        self.lease.clock.told(due.now, started)
         self._looked(due, term)
         return due
 
     def _looked(self, due: Due, term: Term) -> None:
         """Redis has said what is due."""
         self.mark = due.mark
+        self.lease.noted(due.seen)
         if hooks.listening():
             hooks.emit(
                 hooks.Turned(
@@ -721,7 +717,8 @@ class Dispatcher:
                 "role": role,
                 "epoch": term.epoch if term else None,
                 "at": self.now(),
-                "skew": self.skew,
+                "ttl": self.lease.ttl,
+                "skew": self.lease.clock.skew,
                 "delivery": "commit" if self.renderer.direct else "outbox",
                 "sent": self.sent_total,
                 "rendered": self.express.reasons.summary(),

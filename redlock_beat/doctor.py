@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .clock import MICROS, wall_micros
-from .connection import TROUBLE
+from .connection import TROUBLE, node_of
 from .errors import RedlockBeatError, UnsupportedServer, mask
 from .schedule import Schedule
 from .status import Status
@@ -37,6 +37,10 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 #: Commands that are used and cannot be tried as the others.
 _UNTRIED = ("SUBSCRIBE", "UNSUBSCRIBE", "PING", "SELECT", "CLIENT")
+#: What is used besides on a cluster, and those for sharded pub/sub, which Redis 6.2 does not have.
+_CLUSTER = (("CLUSTER", "SLOTS"), ("COMMAND", "COUNT"))
+_SHARDED = (("SPUBLISH", "{channel}", "doctor"), ("PUBSUB", "SHARDNUMSUB", "{channel}"))
+_UNTRIED_CLUSTER, _UNTRIED_SHARDED = ("ASKING", "READONLY"), ("SSUBSCRIBE", "SUNSUBSCRIBE")
 #: What kombu uses besides, where the same user sends to queues of this server.
 _BROKER = ("LLEN", "MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "PEXPIRE", "PUBLISH")
 
@@ -51,14 +55,20 @@ class Finding:
     advice: str = ""
 
 
-def minimal_rule(prefix: str, queues: Sequence[str] = ()) -> str:
+def minimal_rule(prefix: str, queues: Sequence[str] = (), *, cluster: bool = False, sharded: bool = False) -> str:
     """The smallest ACL rule that a user for the schedule's Redis needs; with *queues*, to send to them, too.
+
+    On a *cluster*, with *sharded* pub/sub from Redis 7 on, it needs more.
 
     >>> minimal_rule("redlock-beat").split()[:2]
     ['resetchannels', '~{redlock-beat}:*']
     """
     used = {one[0].lower() for one in COMMANDS if one[0] not in ("SCRIPT", "PUBSUB")}
     used.update(("script|load", "pubsub|numsub"), (one.lower() for one in _UNTRIED))
+    if cluster:
+        used.update(one.lower() for one in ("CLUSTER", "COMMAND", *_UNTRIED_CLUSTER))
+    if sharded:
+        used.update(one.lower() for one in ("SPUBLISH", "PUBSUB|SHARDNUMSUB", *_UNTRIED_SHARDED))
     keys = [f"~{{{prefix}}}:*"]
     if queues:
         used.update(one.lower() for one in _BROKER)
@@ -97,8 +107,7 @@ def _server(schedule: Schedule, app: Any) -> Iterator[Finding]:
         yield Finding(
             "ok", "eviction", f"maxmemory-policy is {hello.policy}, maxmemory {hello.maxmemory or 'unlimited'}"
         )
-    found = store.client.info("persistence")
-    found = next(iter(found.values())) if store.target.cluster and found else found
+    found = node_of(store.client, store.keys.lease).info("persistence")
     if not int(found.get("aof_enabled", 0)):
         yield Finding(
             "warning", "persistence", "AOF is off: a restart of Redis forgets what came since the last snapshot",
@@ -112,17 +121,22 @@ def _permissions(schedule: Schedule, app: Any) -> Iterator[Finding]:
     store = schedule._store
     key = store.keys.request(f"doctor-{secrets.token_hex(6)}")
     channel = store.keys.beat("doctor")
+    cluster = sharded = store.target.cluster
+    node = node_of(store.client, key)
     refused = []
-    for words in COMMANDS:
+    for words in (*COMMANDS, *(_CLUSTER + _SHARDED if cluster else ())):
         filled = [word.replace("{}", key).replace("{channel}", channel) for word in words]
         try:
-            store.client.execute_command(*filled)
+            node.execute_command(*filled)
         except TROUBLE as exc:
             text = str(exc).lower()
-            if "noperm" in text or "no permissions" in text or "unknown command" in text:
+            if words in _SHARDED and "unknown" in text:
+                sharded = False  # Redis 6.2: the other kind is used there
+            elif "noperm" in text or "no permissions" in text or "unknown command" in text:
                 refused.append(words[0])
     same = app is not None and schedule.settings.url == app.conf.broker_write_url
-    rule = minimal_rule(store.keys.prefix, sorted(app.amqp.queues) if same else ())
+    queues = sorted(app.amqp.queues) if same else ()
+    rule = minimal_rule(store.keys.prefix, queues, cluster=cluster, sharded=sharded)
     if refused:
         names = ", ".join(dict.fromkeys(refused))
         yield Finding("error", "permissions", f"this user may not {names}", f"The smallest rule for its ACL is: {rule}")

@@ -18,7 +18,7 @@ key            type           holds
                               hundred are named); not there when all are
 ``archive``    hash           name -> definition, state and digest of an entry that left the
                               configuration, revived when it comes back
-``lease``      string         who holds the term: ``token epoch confirmed owner``
+``lease``      string         who holds the term: ``token epoch seen owner``
 ``epoch``      counter        which term it is; only grows
 ``manual``     sorted set     triggers, backfills and settled slots waiting to be sent (JSON -> when)
 ``ledger``     stream         what became of each occurrence; capped
@@ -27,11 +27,12 @@ key            type           holds
 ``beats``      hash           token -> heartbeat of a replica (JSON)
 ``quarantine`` hash           name -> why it does not decode, compute or render, and the definition
 ``slow``       hash           name -> how often rendering overran; such an entry renders alone
-``wake``       channel        "look again": an edit, a release
+``wake``       channel        "look again": an edit, a release. Channels cross database numbers in
+                              Redis, so its name carries the number
 ``beat:*``     channel        one per process, named after its token: subscribed while it lives
 =============  =============  ====================================================================
 
-Channels cross database numbers in Redis, so their names carry the number.
+On a cluster the channels are sharded ones (Redis 7, Valkey).
 """
 
 from __future__ import annotations
@@ -83,5 +84,5 @@ class Keys:
         return f"{{{self.prefix}}}:proof:{nonce}"
 
     def beat(self, token: str) -> str:
-        """The channel a process stays subscribed to for as long as it lives."""
-        return f"{{{self.prefix}}}:beat:{token}@{self.db}"
+        """The channel a process stays subscribed to for as long as it lives; ``presence.lua`` makes its name, too."""
+        return f"{{{self.prefix}}}:beat:{token}"

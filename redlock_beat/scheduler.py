@@ -22,6 +22,7 @@ from typing import Any
 from celery.beat import Scheduler
 from celery.utils.log import get_logger
 from redis.exceptions import ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 from . import hooks
 from .clock import MICROS, monotonic
@@ -51,6 +52,8 @@ SOON = 0.01
 
 #: Seconds after which configured entries that were left out are tried again.
 AGAIN = 10.0
+
+TIMED_OUT = (RedisTimeout, TimeoutError)
 
 _NO_ANSWER = "the broker does not answer"
 
@@ -153,7 +156,9 @@ class RedisScheduler(Scheduler):
         """The slow things, before standing for election: connect, read the configuration, prove the broker."""
         if not hasattr(self, "store"):
             self._build()
+        asked = monotonic()
         hello = self.store.hello()
+        self.lease.clock.told(hello.now, asked)
         if hello.maxmemory and hello.policy not in ("", "noeviction"):
             logger.warning(
                 "The Redis at %s may evict keys when it is full (maxmemory-policy %s): parts of the schedule could "
@@ -176,7 +181,7 @@ class RedisScheduler(Scheduler):
         )  # fmt: skip
 
     def _build(self) -> None:
-        if self.settings.metrics_port is not None:
+        if self.settings.metrics_port is not None and self._metrics is None:
             self._metrics = Served(self.settings.metrics_port, self.settings.metrics_host)
         token = secrets.token_urlsafe(12)
         owner = f"{socket.gethostname()}:{os.getpid()}"
@@ -235,7 +240,7 @@ class RedisScheduler(Scheduler):
     # --- standby ---
 
     def _stand_by(self) -> None:
-        self._reconnect_subscription()
+        self.lease.stay_subscribed()
         now = monotonic()
         heartbeat = ""
         if now - self._beaten_at > self.settings.lease_ttl:
@@ -258,10 +263,6 @@ class RedisScheduler(Scheduler):
         deadline = monotonic() + min(LOOK, self.settings.lease_ttl / 3)
         while (left := deadline - monotonic()) > 0 and self.listener.wait(left) != "release":
             pass
-
-    def _reconnect_subscription(self) -> None:
-        if not self.listener.confirmed:
-            self.listener.subscribe()
 
     def _promoted(self, term: Term, stolen_from: str) -> None:
         self._term = term
@@ -324,7 +325,8 @@ class RedisScheduler(Scheduler):
 
     def _lead(self, term: Term) -> None:
         self._prove()
-        self._reconnect_subscription()
+        self.listener.glance()  # a busy leader does not wait, and would not notice that it is lost
+        self.lease.stay_subscribed()
         if not self._begun:
             self._begin(term)
         turn = self.dispatcher.turn(term)
@@ -354,8 +356,12 @@ class RedisScheduler(Scheduler):
     def _trouble(self, exc: BaseException) -> None:
         # A promotion or a restart may have brought another server to this address.
         self._generation += 1
-        if isinstance(exc, ReadOnlyError) or "READONLY" in str(exc):
+        readonly = isinstance(exc, ReadOnlyError) or "READONLY" in str(exc)
+        if readonly:
             drop_connections(self.store.client)
+        if (readonly or isinstance(exc, TIMED_OUT)) and hasattr(self, "listener"):
+            # The subscription goes to the same server: it may be open at this end only.
+            self.listener.close()
         where = str(self.target).replace("%", "%%")
         self._pause(f"Redis at {where} does not serve us (%s)", exc)
 

@@ -8,10 +8,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from .clock import MICROS
-from .steps import Standing
+from .steps import Held, Standing
 
-#: Seconds of silence after which a standby counts as gone.
-SILENT = 60.0
+#: A standby speaks once a TTL; after so many TTLs without a word it counts as gone.
+SILENT = 4.0
+#: A leader that has lost the lease notices within a third of the TTL, if it lives; after so much of one it is gone.
+DEPOSED = 0.5
+#: The TTL of a beat that does not say it, in seconds.
+TTL = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
         lateness_p50=_percentile(lateness, 0.50),
         lateness_p99=_percentile(lateness, 0.99),
         quarantine={name: _error(report) for name, report in standing.quarantine.items()},
-        replicas=sorted(_replicas(standing, leader), key=lambda one: (one.role, one.host, one.pid)),
+        replicas=sorted(_replicas(standing), key=lambda one: (one.role, one.host, one.pid)),
         left_out=left_out,
         left_out_total=total,
     )
@@ -97,31 +101,39 @@ def left_out_of(record: str | None) -> tuple[int, dict[str, str]]:
 
 
 def owner_of(held: str | None) -> str | None:
-    """The readable owner in the text of a lease (``token epoch confirmed owner``).
+    """The readable owner in the text of a lease (``token epoch seen owner``).
 
-    >>> owner_of("a3 7 1 web-1:42")
+    >>> owner_of("a3 7 seen web-1:42")
     'web-1:42'
     """
-    return held.split(" ", 3)[3] if held and held.count(" ") >= 3 else None
+    found = Held.parse(held)
+    return found.owner if found else None
 
 
 def _percentile(values: Sequence[float], part: float) -> float | None:
     return values[min(len(values) - 1, int(len(values) * part))] if values else None
 
 
-def _replicas(standing: Standing, leader: str | None) -> list[Replica]:
-    found = []
-    for text in standing.beats.values():
+def _role(leads: bool, said: str, silent: float, ttl: float) -> str:
+    """What a beat is, which last said that it is *said*, so many seconds ago."""
+    if leads:
+        return "leader"
+    return "gone" if silent > ttl * (DEPOSED if said == "leader" else SILENT) else "standby"
+
+
+def _replicas(standing: Standing) -> list[Replica]:
+    found, held = [], Held.parse(standing.lease)
+    for token, text in standing.beats.items():
         try:
             data = json.loads(text)
-            owner = f"{data['host']}:{data['pid']}"
             age = max(0, standing.now - int(data["at"])) / MICROS
+            leads = held is not None and held.token == token
             found.append(
                 Replica(
                     host=str(data["host"]),
                     pid=int(data["pid"]),
                     version=str(data["version"]),
-                    role="leader" if owner == leader else "standby" if age < SILENT else "gone",
+                    role=_role(leads, str(data.get("role")), age, float(data.get("ttl", TTL))),
                     age=age,
                     skew=int(data["skew"]) / MICROS,
                     delivery=str(data["delivery"]),

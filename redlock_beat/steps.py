@@ -58,6 +58,29 @@ class Fence:
         return (self.text, self.epoch, self.ttl_ms)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The lease as it stands in Redis: who holds the term.
+
+    >>> Held.parse("a3 7 seen web-1:42").owner
+    'web-1:42'
+    """
+
+    token: str
+    epoch: int
+    #: Whether the holder's own scripts see its subscription at this server.
+    seen: bool
+    owner: str
+
+    @classmethod
+    def parse(cls, text: str | None) -> Held | None:
+        """What a text says; None when it is none, or rubbish."""
+        words = (text or "").split(" ", 3)
+        if len(words) < 4 or not words[1].isdigit():
+            return None
+        return cls(words[0], int(words[1]), words[2] == "seen", words[3])
+
+
 @dataclass(slots=True)
 class Edit:
     """One edit of one entry; see ``edit.lua``."""

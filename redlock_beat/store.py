@@ -34,9 +34,13 @@ class Look:
 
     held: str
     left_ms: int
-    subscribers: int
+    #: Whether this server sees the holder's subscription, and the own one.
+    holder_seen: bool
+    seen: bool
     uptime: int
     replid: str
+    #: Redis's time.
+    now: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Due:
     #: The mark of the configuration as last synced, and which server process it was that answered; '' for none.
     mark: str = ""
     server: str = ""
+    #: Whether this server sees the own subscription.
+    seen: bool = False
 
 
 @dataclass(slots=True)
@@ -177,20 +183,20 @@ class Store:
     def look(self, token: str, heartbeat: str) -> Look:
         """Who leads; writes the heartbeat of this replica when one is given."""
         k = self.keys
-        start, end = k.beat("\0").split("\0")
-        held, left, seen, uptime, replid = self._run("look", [k.lease, k.beats], [start, end, token, heartbeat])
-        return Look(str(held), int(left), int(seen), int(uptime), str(replid))
-
-    def acquire(
-        self, token: str, ttl_ms: int, confirmed: bool, owner: str, lowest: int, steal: str = ""
-    ) -> Fence | str:
-        """Stand for election: the fence of the term, or the text of the lease that another holds."""
-        k = self.keys
-        channel = k.beat(steal.split(" ", 1)[0]) if steal else ""
-        won, epoch, text = self._run(
-            "acquire", [k.lease, k.epoch], [token, ttl_ms, int(confirmed), owner, lowest, steal, channel]
+        held, left, holder, own, uptime, replid, seconds, rest = self._run(
+            "look", [k.lease, k.beats], [token, heartbeat]
         )
-        return Fence(str(text), int(epoch), ttl_ms) if won == 1 else str(text)
+        now = int(seconds) * MICROS + int(rest)
+        return Look(str(held), int(left), bool(holder), bool(own), int(uptime), str(replid), now)
+
+    def acquire(self, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = "") -> tuple[Fence | str, bool]:
+        """Stand for election: the fence of the term, or the text of the lease that another holds.
+
+        And whether the server sees the own subscription.
+        """
+        k = self.keys
+        won, epoch, text, seen = self._run("acquire", [k.lease, k.epoch], [token, ttl_ms, owner, lowest, steal])
+        return Fence(str(text), int(epoch), ttl_ms) if won == 1 else str(text), bool(seen)
 
     def renew(self, fence: Fence, ttl_ms: int | None = None) -> None:
         """Renew the term, perhaps for longer; :class:`Deposed` when it is over."""
@@ -201,7 +207,8 @@ class Store:
     def release(self, fence: Fence | None, token: str) -> bool:
         """Give the term back and tell the others."""
         k = self.keys
-        return bool(self._run("release", [k.lease, k.beats], [fence.text if fence else "-", token, k.wake]))
+        text, epoch = (fence.text, fence.epoch) if fence else ("", "")
+        return bool(self._run("release", [k.lease, k.epoch, k.beats], [text, epoch, token, k.wake]))
 
     # --- dispatch ---
 
@@ -417,7 +424,9 @@ def due_of(got: Any) -> Due:
         int(backlog),
         int(quarantined),
         '"__type__"' in texts,
-        *map(str, here),
+        str(here[0]),
+        str(here[1]),
+        bool(here[2]),
     )
 
 

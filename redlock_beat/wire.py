@@ -15,6 +15,7 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from . import lua
+from .connection import node_of
 
 
 def packed(words: Sequence[Any]) -> bytes:
@@ -29,13 +30,6 @@ def packed(words: Sequence[Any]) -> bytes:
         out += (b"\r\n$%d\r\n" % len(data), data)
     out.append(b"\r\n")
     return b"".join(out)
-
-
-def node_of(client: Any, key: str) -> Any:
-    """The client of the very server that has a key: on Cluster one of many."""
-    if hasattr(client, "get_node_from_key"):
-        return client.get_redis_connection(client.get_node_from_key(key))
-    return client
 
 
 @cache

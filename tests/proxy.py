@@ -1,4 +1,7 @@
-"""A TCP proxy that can lose a reply: the command arrives, its answer does not."""
+"""A TCP proxy that can lose a reply: the command arrives, its answer does not.
+
+An address that moves is one, too: set `upstream` to another port, and new connections go there.
+"""
 
 from __future__ import annotations
 

@@ -114,6 +114,47 @@ class Server:
         return redis.Redis(port=self.port, db=db, decode_responses=True, protocol=2, **kwargs)
 
 
+#: A replica is served at once, not five seconds later, when more of them might have come.
+AT_ONCE = ("--repl-diskless-sync-delay", "0")
+
+
+def follower(start: Callable[..., Server], master: Server) -> Server:
+    """A replica of a server."""
+    replica = start(master.kind, "--replicaof", "127.0.0.1", str(master.port), *AT_ONCE)
+    eventually(lambda: replica.client().info("replication")["master_link_status"] == "up", "it follows")
+    return replica
+
+
+class Cluster:
+    """Two nodes: the first owns every slot, the second follows it."""
+
+    def __init__(self, start: Callable[..., Server], kind: str = "valkey") -> None:
+        args = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *AT_ONCE)
+        self.nodes = [start(kind, *args) for _ in range(2)]
+        self.owner, self.follower = (one.client() for one in self.nodes)
+        for first in range(0, 16384, 1024):
+            self.owner.execute_command("CLUSTER", "ADDSLOTS", *range(first, first + 1024))
+        self.follower.execute_command("CLUSTER", "MEET", "127.0.0.1", self.nodes[0].port)
+        name = self.owner.execute_command("CLUSTER", "MYID")
+        eventually(lambda: self.follower.execute_command("CLUSTER", "REPLICATE", name), "it follows")
+        eventually(lambda: self.follower.info("replication")["master_link_status"] == "up", "it has followed")
+        eventually(lambda: all(one.cluster("info")["cluster_state"] == "ok" for one in (self.owner, self.follower)))
+
+    def url(self) -> str:
+        return ";".join(f"redis+cluster://127.0.0.1:{one.port}" for one in self.nodes)
+
+    def fail_over(self) -> None:
+        """The second node takes over in good order; the first lives on, and follows it."""
+        eventually(lambda: self.follower.execute_command("CLUSTER", "FAILOVER"), "a failover begins")
+        eventually(lambda: self.follower.info("replication")["role"] == "master", "the second node owns the slots")
+
+    def kill_owner(self) -> None:
+        """The first node dies, and the second takes over."""
+        self.nodes[0].stop(signal.SIGKILL)
+        self.follower.execute_command("CLUSTER", "FAILOVER", "TAKEOVER")
+        eventually(lambda: self.follower.info("replication")["role"] == "master", "the second node owns the slots")
+
+
 def eventually(check: Callable[[], Any], what: str = "it happens", seconds: float = 30.0) -> Any:
     """Wait for an event; the bound is there only so that a failure ends."""
     deadline = time.monotonic() + seconds

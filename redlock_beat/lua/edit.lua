@@ -15,6 +15,7 @@
 -- returns: 'ok', 'deposed', or 'conflict <index from 0> <state now, if any>'; in mode 'each'
 --   'ok' followed by the indexes left out
 -- include: fence
+-- include: wake
 local remembered = KEYS[12] and redis.call('GET', KEYS[12])
 if remembered then return remembered end
 if ARGV[1] ~= '' and not term_holds(KEYS[9], KEYS[10], ARGV[1], ARGV[2]) then return 'deposed' end
@@ -90,5 +91,5 @@ for _, edit in ipairs(edits) do
 end
 if ARGV[6] ~= '=' then redis.call('SET', KEYS[8], ARGV[6]) end
 if ARGV[1] ~= '' then renew_term(KEYS[9], ARGV[1], ARGV[3]) end
-if #edits > 0 then redis.pcall('PUBLISH', ARGV[4], 'edit') end
+if #edits > 0 then wake(ARGV[4], 'edit') end
 return answer

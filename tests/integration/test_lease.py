@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from dataclasses import replace
 
 import pytest
+import redis
 
+from redlock_beat import Schedule
 from redlock_beat.config import Settings
 from redlock_beat.connection import Listener, Target
 from redlock_beat.errors import Deposed
@@ -16,7 +19,7 @@ from redlock_beat.status import owner_of
 from redlock_beat.store import Occurrence, Store
 from tests.beats import before_commit, duplicates, ledger
 from tests.proxy import Proxy
-from tests.servers import Server, eventually
+from tests.servers import AT_ONCE, Server, eventually, follower
 
 K = Keys("redlock-beat")
 
@@ -30,10 +33,11 @@ def candidate(server: Server, token: str, ttl: float = 0.5, port: int | None = N
 
 
 def aged(lease: Lease) -> Lease:
-    """As if subscribed, and the replication id known, for longer than a TTL."""
+    """As if subscribed and seen, and the replication id known, for longer than a TTL."""
     assert lease.listener.subscribe()
-    lease.listener.since -= 1000
     lease.look()
+    lease.listener.since -= 1000
+    lease.seen_since -= 1000
     return lease
 
 
@@ -44,7 +48,7 @@ def test_one_of_two_gets_the_term_and_the_epoch_grows(server):
     assert b.acquire() is None
     assert a.store.release(first.fence, "a")
     second = b.acquire()
-    assert second.epoch == first.epoch + 1
+    assert second.epoch > first.epoch
     assert owner_of(server.client().get(K.lease)) == "host:b"
 
 
@@ -111,7 +115,7 @@ def test_a_vanished_process_is_stolen_from_after_two_looks(server):
     assert b.look()[1] is False
     a.listener.close()  # what its death does
     b.ttl = 0.0  # the server is young
-    seen, free = eventually(lambda: (got := b.look()) and got[0].subscribers == 0 and got)
+    seen, free = eventually(lambda: (got := b.look()) and not got[0].holder_seen and got)
     assert not free  # one look is not enough
     seen, free = eventually(lambda: (got := b.look())[1] and got)
     b.ttl = 0.5
@@ -123,7 +127,7 @@ def test_a_holder_that_resubscribed_is_not_stolen_from(server):
     a.listener.subscribe()
     term = a.acquire()
     a.listener.close()
-    eventually(lambda: b.look()[0].subscribers == 0)
+    eventually(lambda: not b.look()[0].holder_seen)
     a.listener._retry_at = 0
     a.listener.subscribe()
     assert b.acquire(term.fence.text) is None  # the script looks a third time
@@ -135,30 +139,245 @@ def test_an_unconfirmed_holder_is_never_stolen_from(server):
     a.acquire()
     for _ in range(3):
         seen, free = b.look()
-        assert seen.subscribers == 0
+        assert not seen.holder_seen
         assert not free
         threading.Event().wait(0.3)
 
 
-@pytest.mark.parametrize("reason", ["young server", "young subscription", "promotion"])
+def word(server: Server) -> str:
+    """The word in the lease that says whether its holder's scripts see its subscription."""
+    return server.client().get(K.lease).split(" ")[2]
+
+
+def test_the_lease_says_seen_only_if_the_script_sees_it_and_keeps_it_true(server):
+    a = candidate(server, "a", ttl=60)
+    a.listener.since = 1.0  # what the client believes
+    term = a.acquire()
+    assert word(server) == "unseen"
+    a.listener.close()
+    assert a.listener.subscribe()
+    for _ in range(2):  # the text has changed; the term is the same
+        a.renew(term)
+        assert word(server) == "seen"
+    a.listener.close()
+    eventually(lambda: not server.client().execute_command("PUBSUB", "CHANNELS", "*beat:a"))
+    assert not a.store.due(term.fence, 10).seen
+    assert word(server) == "unseen"
+    server.client().delete(K.lease)
+    assert a.listener.subscribe()
+    a.renew(term)
+    assert word(server) == "seen"
+
+
+def test_a_full_server_keeps_a_leader_whose_subscription_is_lost(valkey):
+    a, client = candidate(valkey, "a", ttl=60), valkey.client()
+    assert a.listener.subscribe()
+    term = a.acquire()
+    a.listener.close()
+    eventually(lambda: not client.execute_command("PUBSUB", "CHANNELS", "*beat:a"))
+    client.config_set("maxmemory", "1")
+    client.pexpire(K.lease, 5000)
+    a.renew(term)
+    assert client.pttl(K.lease) > 5000
+
+
+def test_a_beat_that_is_not_seen_itself_judges_nobody_and_steals_nothing(server):
+    a, b = candidate(server, "a", ttl=60), aged(candidate(server, "b"))
+    a.listener.subscribe()
+    term = a.acquire()
+    a.listener.close()
+    eventually(lambda: not b.look()[0].holder_seen)
+    b.ttl = 0.0
+    since = b.listener.since
+    b.listener.close()
+    b.listener.since = since  # it believes in its subscription still
+    eventually(lambda: not b.look()[0].seen)
+    b._missing = (term.fence.text, 0.0)  # as if it had looked before
+    assert b.look()[1] is False
+    assert b.acquire(term.fence.text) is None
+    b.listener.since, b.ttl = None, 0.5
+    assert b.listener.subscribe()
+    assert b.acquire(term.fence.text) is not None
+
+
+def test_a_leader_that_lives_and_has_lost_its_subscription_is_left_alone(server):
+    a, b = candidate(server, "a", ttl=60), aged(candidate(server, "b"))
+    a.listener.subscribe()
+    term, b.ttl = a.acquire(), 0.0
+    a.listener.close()
+    eventually(lambda: not b.look()[0].holder_seen)
+    a.renew(term)  # any script of its own
+    for _ in range(3):
+        assert b.look()[1] is False
+        b._missing = b._missing and (b._missing[0], 0.0)
+    assert b.acquire(term.fence.text) is None
+
+
+def test_a_leader_in_user_code_says_at_once_that_its_subscription_is_lost(valkey):
+    a, client = candidate(valkey, "a", ttl=60), valkey.client()
+    a.listener.subscribe()
+    term = a.acquire()
+    client.client_kill_filter(_type="pubsub")
+
+    def said() -> bool:
+        a.renew_if_needed(term)  # as it is called between two calls of user code
+        return word(valkey) == "unseen"
+
+    eventually(said, "it says so long before a third of its TTL")
+
+
+@pytest.mark.parametrize("lapsed", [False, True], ids=["held", "lapsed"])
+def test_a_term_that_was_given_back_is_over_for_what_was_under_way(server, lapsed):
+    a, b = candidate(server, "a"), candidate(server, "b")
+    term = a.acquire()
+    if lapsed:
+        server.client().delete(K.lease)
+    assert a.store.release(term.fence, "a")
+    with pytest.raises(Deposed):
+        a.renew(term)
+    assert server.client().get(K.lease) is None
+    assert b.acquire().epoch > term.epoch
+
+
+def test_a_term_that_was_given_back_is_over_even_when_the_counter_is_lost(valkey):
+    a = candidate(valkey, "a")
+    term = a.acquire()
+    valkey.client().delete(K.epoch)
+    assert a.store.release(term.fence, "a")
+    with pytest.raises(Deposed):
+        a.renew(term)
+
+
+def test_a_standby_at_a_replica_is_told_so(own_server):
+    master = own_server("valkey", *AT_ONCE)
+    replica = follower(own_server, master)
+    candidate(master, "a", ttl=60).acquire()
+    with pytest.raises(redis.exceptions.ReadOnlyError):
+        candidate(replica, "b").look("{}")
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis6", "redis"])
+def test_on_a_cluster_subscriptions_are_seen_and_wakeups_heard(own_server, kind):
+    server = own_server(kind, "--cluster-enabled", "yes")
+    server.client().execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+    eventually(lambda: server.client().cluster("info")["cluster_state"] == "ok")
+    settings = Settings(url=f"redis+cluster://127.0.0.1:{server.port}", lease_ttl=60, render_limit=60)
+    target = Target(settings)
+    a, b = (Lease(Store(target), Listener(target, one), settings, f"host:{one}") for one in "ab")
+    for one in (a, b):
+        eventually(one.listener.subscribe, "it is subscribed, in one way or the other")
+    sharded = kind != "redis6"
+    assert bool(server.client().execute_command("PUBSUB", "CHANNELS")) is not sharded
+    term = a.acquire()
+    assert word(server) == "seen"
+    assert b.look()[0].holder_seen
+    assert b.look()[0].seen
+    Schedule.from_url(settings.url).add("x", "tasks.add", 60)
+    assert b.listener.wait(5) == "edit"
+    a.store.release(term.fence, "a")
+    assert b.listener.wait(5) == "release"
+    a.listener.close()
+    eventually(lambda: not candidate_seen(b, "a"))
+    for one in (a, b):
+        one.listener.close()
+
+
+def candidate_seen(lease: Lease, token: str) -> bool:
+    lease.store.client.set(K.lease, f"{token} 99 seen host:{token}")
+    return lease.look()[0].holder_seen
+
+
+def moving(own_server) -> tuple[Server, Server, Proxy]:
+    """A master, its replica, and an address that is the master's for now."""
+    master = own_server("valkey", *AT_ONCE)
+    replica = follower(own_server, master)
+    return master, replica, Proxy(master.port)
+
+
+def test_a_subscription_that_stays_at_the_old_server_is_made_anew_at_the_new(own_server):
+    master, replica, address = moving(own_server)
+    a = candidate(master, "a", port=address.port)
+    assert a.listener.subscribe()
+    assert a.look()[0].seen
+    replica.client().replicaof("NO", "ONE")
+    address.upstream = replica.port
+    a.store.client.connection_pool.disconnect()
+    a.stay_subscribed()
+    assert not a.look()[0].seen
+    assert a.listener.confirmed  # so it believes
+    a.stay_subscribed()
+    assert a.look()[0].seen
+    assert replica.client().execute_command("PUBSUB", "CHANNELS", "*beat:a")
+    address.close()
+
+
+def test_a_subscription_that_is_never_seen_is_made_anew_ever_more_seldom_and_that_is_said(valkey, caplog):
+    a, other = candidate(valkey, "a"), candidate(valkey, "b")
+    assert a.listener.subscribe()
+    opened = a.listener._open
+    counted: list[int] = []
+    a.listener._open = lambda: counted.append(1) or opened()
+    for _ in range(200):
+        a.noted(False)
+        a.stay_subscribed()
+    assert len(counted) == 1
+    for _ in range(6):
+        a.listener._move_at = 0.0
+        a.noted(False)
+        a.stay_subscribed()
+    assert "is there a proxy" in caplog.text
+    assert other.look()[1]
+
+
+def test_a_subscription_that_is_open_at_this_end_only_is_noticed(valkey):
+    address = Proxy(valkey.port)
+    a = candidate(valkey, "a", port=address.port)
+    assert a.listener.subscribe()
+    assert a.listener.wait(1.2) is None  # a PING and its answer
+    assert a.listener.confirmed
+    address.freeze()
+    eventually(lambda: a.listener.wait(0.1) == "lost")
+    address.close()
+
+
+def test_a_wakeup_that_comes_while_nobody_waits_is_not_lost(valkey):
+    a, client = candidate(valkey, "a"), valkey.client()
+    assert a.listener.subscribe()
+    client.publish(K.wake, "edit")
+    eventually(lambda: a.listener.glance() and a.listener._said)
+    assert a.listener.wait(5) == "edit"
+    client.client_kill_filter(_type="pubsub")
+    assert a.listener.wait(5) == "lost"
+    assert a.listener.wait(5) == "subscribed"  # what was said meanwhile was not heard: look
+
+
+@pytest.mark.parametrize(
+    "reason", ["young server", "young subscription", "not seen there", "seen there only now", "promotion"]
+)
 def test_nothing_is_stolen_soon_after_everybody_lost_their_connections(valkey, reason):
     a, b = candidate(valkey, "a", ttl=60), aged(candidate(valkey, "b", ttl=30))
     a.listener.subscribe()
     a.acquire()
     a.listener.close()
-    seen = eventually(lambda: (got := b.look()[0]) and got.subscribers == 0 and got)
-    quiet = type(seen)(seen.held, seen.left_ms, 0, 10_000, seen.replid)
+    seen = eventually(lambda: (got := b.look()[0]) and not got.holder_seen and got)
+    quiet = replace(seen, uptime=10_000)
     now = b.listener.since + 2000
     b._replid = (seen.replid, now - 1000)
-    assert b._quiet(quiet, now)
+    assert b._may_judge(quiet, now)
     if reason == "young server":
-        assert not b._quiet(type(seen)(seen.held, seen.left_ms, 0, 5, seen.replid), now)
+        assert not b._may_judge(replace(quiet, uptime=5), now)
     elif reason == "young subscription":
         b.listener.since = now - 1
-        assert not b._quiet(quiet, now)
+        assert not b._may_judge(quiet, now)
+    elif reason == "not seen there":
+        b.seen_since = None
+        assert not b._may_judge(quiet, now)
+    elif reason == "seen there only now":
+        b.seen_since = now - 1
+        assert not b._may_judge(quiet, now)
     else:
         b._replid = (seen.replid, now - 1)
-        assert not b._quiet(quiet, now)
+        assert not b._may_judge(quiet, now)
 
 
 def test_where_channels_are_denied_only_the_ttl_counts(server):
@@ -170,7 +389,7 @@ def test_where_channels_are_denied_only_the_ttl_counts(server):
         assert not listener.subscribe()
         a = Lease(Store(Target(settings)), listener, settings, "host:a")
         term = a.acquire()
-        assert term.fence.text.split()[2] == "0"
+        assert term.fence.text.split()[2] == "unseen"
         b = aged(candidate(server, "b"))
         b.ttl = 0.0
         assert b.look()[1] is False
@@ -223,7 +442,7 @@ def test_a_clean_stop_hands_over(server, beats):
     assert b.scheduler._term is None
     a.close()
     b.lead()
-    assert b.scheduler._term.epoch == 2
+    assert b.scheduler._term.epoch > 1
     a.close()  # once more does no harm
     b.tick()
     assert b.scheduler._term is not None

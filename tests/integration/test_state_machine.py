@@ -88,11 +88,12 @@ class Faulty:
 
     def raced(self, act: Any) -> Any:
         """Somebody acts between two scripts of this beat. If that took its term, it must write nothing any more."""
-        term = self.beat.scheduler._term
+        scheduler = self.beat.scheduler
+        term = scheduler._term
         self.meanwhile()
         client = self.beat.scheduler.target.client()
         held = client.get(K.lease)
-        if term is not None and held and held != term.fence.text:
+        if term is not None and held and not held.startswith(f"{scheduler.lease.token} {term.epoch} "):
             self.deposed_at = written(client)
         client.close()
         return act()
