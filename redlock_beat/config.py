@@ -208,6 +208,17 @@ def settings_of(app: Any) -> Settings:
     return Settings(**given, cron_grace=_cron_grace(conf.get("beat_cron_starting_deadline")))
 
 
+def check_broker(app: Any) -> None:
+    """Refuse a broker that kombu can never connect to, before it says so once a message."""
+    broker = app.conf.broker_write_url
+    first = str(broker[0] if isinstance(broker, (list, tuple)) and broker else broker)
+    if first.startswith("sentinel://") and not (app.conf.broker_transport_options or {}).get("master_name"):
+        raise InvalidSetting(
+            "broker_url is a Sentinel's, so the name of the master is needed: set "
+            "broker_transport_options = {'master_name': 'mymaster'}."
+        )
+
+
 def _cron_grace(value: Any) -> float | None:
     if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 10**9):
         return value

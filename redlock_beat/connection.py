@@ -67,6 +67,11 @@ class Target:
             options["socket_timeout"] = options["socket_connect_timeout"] = timeout
         return self._made(redis, options)
 
+    def check(self) -> None:
+        """Refuse at start what no client could be made with; nothing is connected."""
+        if not self.cluster:  # a client of a cluster asks it for its layout as it is made
+            self.client()
+
     def async_client(self) -> Any:
         """A new client for an event loop."""
         import redis.asyncio

@@ -26,10 +26,10 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from . import hooks
 from .clock import MICROS, monotonic
-from .config import Settings, settings_of
+from .config import Settings, check_broker, settings_of
 from .connection import TROUBLE, Listener, Pauses, Target, drop_connections
 from .dispatch import Dispatcher, prune_beats
-from .errors import Deposed, InvalidSetting, UnsupportedServer, mask, traceback_of
+from .errors import Deposed, InvalidSetting, RedlockBeatError, UnsupportedServer, mask, traceback_of
 from .heartbeat import Heartbeat
 from .lease import LOOK, Lease, Term
 from .metrics import Served
@@ -66,9 +66,22 @@ class RedisScheduler(Scheduler):
     >>> # celery -A proj beat -S redlock_beat.RedisScheduler
     """
 
+    #: RedBeat's receiver of ``beat_init`` is connected wherever its package is imported, and takes each
+    #: scheduler for its own; it goes away where there is no lock to acquire.
+    lock_key = None
+
     def __init__(self, app: Any, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
-        self.settings: Settings = settings_of(app)
-        self.target = Target(self.settings)
+        #: Started by Celery's service, above which nobody catches an error; not by somebody who could.
+        self._serving = "schedule_filename" in kwargs
+        self._failed = False
+        try:
+            self.settings: Settings = settings_of(app)
+            check_broker(app)
+            self.target = Target(self.settings)
+            self.target.check()
+        except InvalidSetting as exc:
+            self._give_up(exc)
+            raise
         self._ready = False
         self._closed = False
         self._ticking = False
@@ -132,8 +145,10 @@ class RedisScheduler(Scheduler):
             self._turn()
         except Deposed:
             self._demoted()
-        except (UnsupportedServer, InvalidSetting):
-            raise  # what no waiting can mend
+        except (UnsupportedServer, InvalidSetting) as exc:  # what no waiting can mend
+            self._ticking, self._failed = False, True
+            self._give_up(exc)
+            raise
         except TROUBLE as exc:
             self._trouble(exc)
         except Exception as exc:  # noqa: BLE001 - a beat that dies sends nothing at all
@@ -398,6 +413,21 @@ class RedisScheduler(Scheduler):
             with contextlib.suppress(Exception):
                 self._dispose()
         super().close()
+        if self._failed and self._serving:
+            # Celery's service takes the SystemExit of a tick for an end as it should be; what its last call raises
+            # becomes the exit code.
+            self._failed = False
+            raise SystemExit(1)
+
+    def _give_up(self, exc: RedlockBeatError) -> None:
+        """End a beat that can never work: with one line that says what to do, and without a traceback."""
+        if not self._serving:
+            return
+        if _heard(logger):
+            logger.critical("Beat cannot run: %s", mask(exc))
+        else:  # Celery sets up logging after the banner, which is where a setting is first looked at
+            print(f"CRITICAL: Beat cannot run: {mask(exc)}", file=sys.stderr)
+        raise SystemExit(1) from None
 
     def _hand_over(self) -> None:
         if not hasattr(self, "store"):
@@ -438,6 +468,15 @@ class RedisScheduler(Scheduler):
             return
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self._terminated)
+
+
+def _heard(log: logging.Logger) -> bool:
+    """Whether what is logged here reaches anybody."""
+    while not any(not isinstance(one, logging.NullHandler) for one in log.handlers):
+        if not log.propagate or log.parent is None:
+            return False
+        log = log.parent
+    return True
 
 
 def _embedding_process() -> int | None:

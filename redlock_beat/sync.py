@@ -40,7 +40,7 @@ from .codec import compact, decode, definition, written
 from .config import Settings
 from .edits import created, readable, updated
 from .entry import Entry
-from .errors import InvalidSchedule, mask, traceback_of
+from .errors import InvalidSchedule, InvalidSetting, mask, traceback_of
 from .lease import Lease, Term
 from .make import make_entry
 from .policies import act_at, next_slot
@@ -83,7 +83,10 @@ class Configuration:
 
 def read_configuration(app: Any) -> Configuration:
     """The configured entries of an app, with Celery's own default ones."""
-    raw: dict[str, Any] = {**_defaults(app), **dict(app.conf.beat_schedule or {})}
+    given = app.conf.beat_schedule or {}
+    if not isinstance(given, Mapping):
+        raise InvalidSetting(f"beat_schedule is {str(given)[:200]!r}, but must be a dictionary of names and entries.")
+    raw: dict[str, Any] = {**_defaults(app), **given}
     entries: dict[str, Configured] = {}
     errors: dict[str, str] = {}
     for name, given in raw.items():
@@ -101,7 +104,11 @@ def read_configuration(app: Any) -> Configuration:
 
 def _defaults(app: Any) -> dict[str, Any]:
     """Celery's own: results are cleaned up once a day where the backend does not do it."""
-    if app.conf.result_expires and not app.backend.supports_autoexpire:
+    try:
+        expires = app.conf.result_expires and not app.backend.supports_autoexpire
+    except Exception as exc:  # noqa: BLE001 - a module that is not there, a package it needs, an address it cannot read
+        raise InvalidSetting(f"result_backend cannot be used: {mask(f'{type(exc).__name__}: {exc}')}") from None
+    if expires:
         from celery.schedules import crontab
 
         return {

@@ -11,6 +11,7 @@ watching    status, health, doctor
 looking     list, show, next, history
 editing     add, edit, pause, resume, remove, run, backfill
 moving      export and the imports
+embedded    a word to a worker whose ``-S redlock`` is ``--statedb``
 ==========  ============================================================================
 """
 
@@ -19,6 +20,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from . import embedded as embedded
 from .editing import add, backfill, edit, pause, remove, resume, run
 from .looking import history, list_, next_, show
 from .moving import export_, import_, import_django_celery_beat, import_redbeat
