@@ -128,6 +128,18 @@ def test_all_that_share_a_shape_are_what_celery_sends(leading_either):
         assert shape.fill(list(entry.args), dict(entry.kwargs), "b", id_, now, tag, now) == text.encode()
 
 
+def test_arguments_are_shown_as_deep_as_this_celery_shows_them(leading):
+    """The setting came with Celery 5.7; one that does not know it does not heed it."""
+    beat = leading(task_repr_maxlevels=1)
+    app, renderer = beat.app, beat.scheduler.renderer
+    entry = make_entry(app, "a", "tasks.add", 30, ([1, [2, [3]]],), {"y": {"a": {"b": 1}}})
+    now, id_ = beat.scheduler.store.now(), str(uuid.uuid4())
+    shape = shape_of(renderer, entry, now, 0.0)
+    _, text = renderer.render(entry, now, id_, now).single()
+    tag = json.loads(text)["properties"]["delivery_tag"]
+    assert shape.fill(list(entry.args), dict(entry.kwargs), "a", id_, now, tag, now) == text.encode()
+
+
 def test_what_arrives_by_the_quick_way_is_what_arrives_by_the_other(valkey, beats, way):
     """The same entries sent both ways differ in times and tags alone."""
     schedule = Schedule.from_url(valkey.url())
