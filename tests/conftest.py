@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from .beats import Beat, make_app
-from .servers import KINDS, Server
+from .servers import KINDS, RabbitMQ, Server
 
 _running: dict[str, Server] = {}
 
@@ -79,6 +79,16 @@ def own_server() -> Iterator[Callable[..., Server]]:
     yield start
     for server in started:
         server.close()
+
+
+@pytest.fixture(scope="session")
+def own_rabbitmq() -> Iterator[RabbitMQ]:
+    """A RabbitMQ node whose alarms a test may set."""
+    node = RabbitMQ()
+    try:
+        yield node.start()
+    finally:
+        node.close()
 
 
 @pytest.fixture

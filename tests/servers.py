@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from kombu import Connection
 
 KINDS = ("valkey", "redis6", "redis")
 
@@ -179,3 +180,66 @@ def rabbitmq() -> str:
         if os.environ.get("CI") and shutil.which("rabbitmq-server"):
             pytest.fail("this machine has a RabbitMQ, but none answers on localhost:5672: start it")
         pytest.skip("no RabbitMQ answers on localhost:5672")
+
+
+class RabbitMQ:
+    """A RabbitMQ node of one's own, whose alarms may be set and which may be stopped; or a skip."""
+
+    BIN = Path("/usr/lib/rabbitmq/bin")  # the programs on the PATH insist on a user of their own
+
+    def __init__(self) -> None:
+        if not (self.BIN / "rabbitmq-server").exists():
+            pytest.skip("no rabbitmq-server on this machine")
+        self.dir = Path(tempfile.mkdtemp(prefix="redlock-beat-rabbitmq-"))
+        self.port, self.epmd = free_port(), free_port()
+        conf = f"listeners.tcp.1 = 127.0.0.1:{self.port}\nloopback_users = none\n"
+        (self.dir / "rabbit.conf").write_text(conf)
+        (self.dir / "plugins").write_text("[].")
+        (self.dir / "env.conf").write_text("")
+        self.env = {
+            **os.environ,
+            "HOME": str(self.dir),
+            "ERL_EPMD_PORT": str(self.epmd),
+            "RABBITMQ_NODENAME": f"redlock-{os.getpid()}@localhost",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(self.dir / "data"),
+            "RABBITMQ_LOG_BASE": str(self.dir / "log"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.dir / "plugins"),
+            "RABBITMQ_CONFIG_FILE": str(self.dir / "rabbit"),
+            "RABBITMQ_CONF_ENV_FILE": str(self.dir / "env.conf"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
+        }
+        self.process: Any = None
+
+    def start(self) -> RabbitMQ:
+        log = open(self.dir / "server.log", "ab")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [self.BIN / "rabbitmq-server"], env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        eventually(self._answers, "RabbitMQ answers", 60)
+        return self
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, (self.dir / "server.log").read_text()[-2000:]
+        with Connection(self.url(), connect_timeout=2) as connection:
+            connection.connect()
+        return True
+
+    def ctl(self, *words: str) -> None:
+        subprocess.run([self.BIN / "rabbitmqctl", *words], env=self.env, check=True, capture_output=True, timeout=60)
+
+    def alarm(self, on: bool) -> None:
+        """The memory alarm: no publisher's connection is read from."""
+        self.ctl("set_vm_memory_high_watermark", "0" if on else "0.4")
+
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+    def close(self) -> None:
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(20)
+        if (epmd := shutil.which("epmd")) is not None:
+            subprocess.run([epmd, "-port", str(self.epmd), "-kill"], capture_output=True, timeout=10)
+        shutil.rmtree(self.dir, ignore_errors=True)
