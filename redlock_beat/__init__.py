@@ -14,6 +14,7 @@ keys            every key name, with the data model
 heartbeat       the local file that says the loop turns, for probes that ask nobody else
 hooks           what happens, as frozen values, and who is told
 state           how far an entry has come
+item            one message in the outbox, as a value and as the text it is in Redis
 zones           time zones as segments of one offset each
 schedules       the next slot: a pure function, per kind of schedule
 entry           Entry and its policies, as values
@@ -33,6 +34,7 @@ manual          what waits to be sent besides the schedule: one reader, one writ
 edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
 render          an occurrence -> messages, rendered by Celery and captured
+confirms        a channel on which an AMQP broker answers for each message
 outbox          publishing to a broker that is not this Redis
 reasons         why messages are rendered one by one: said once, and counted
 wire            commands sent ahead, their answers read later

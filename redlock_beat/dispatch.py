@@ -25,9 +25,10 @@ from .connection import TROUBLE
 from .entry import Entry
 from .errors import InvalidSchedule, mask, traceback_of
 from .express import BYTES, Express
+from .item import AS_IT_IS, Item, stamp, unstamp
 from .lease import Lease, Term
 from .manual import ManualItem
-from .outbox import Item, Publisher, stamp, unstamp
+from .outbox import Fault, Publisher
 from .policies import Missed, act_at, first_slot, plan
 from .reasons import OTHERS
 from .render import Rendered, Renderer, task_id
@@ -71,7 +72,7 @@ class _Batched:
     entry: Entry
     nominal: int | None
     id: str
-    items: list[tuple[str, str]]
+    items: list[Item]
     missed: Missed | None = None
     how: str | None = None
 
@@ -161,6 +162,11 @@ class Dispatcher:
         self._sent = 0
         # Something failed on the way: the outbox may hold what the publisher has not heard of.
         self._unsure = False
+        # Since when it has held more than the publisher has in hand; and what in it cannot be read.
+        self._longer_since: float | None = None
+        self._unreadable: set[str] = set()
+        # Entries of which the broker refuses a message, at the beginning of this turn.
+        self._faults: dict[str, Fault] = {}
         self._beaten_at = float("-inf")
         self._pulse_text, self._pulse_at = "", float("-inf")
         self.express = Express(
@@ -182,20 +188,35 @@ class Dispatcher:
 
     def _take_over_outbox(self, term: Term) -> None:
         def load() -> list[Item]:
-            items = []
+            items, unreadable = [], set()
             for item_id, stamped in self.store.outbox_load(term.fence):
                 try:
                     items.append(unstamp(item_id, stamped))
-                except (ValueError, IndexError, TypeError):
-                    logger.error("The outbox holds an item %r that cannot be read; it is left where it is.", item_id)  # noqa: TRY400
+                except ValueError:
+                    unreadable.add(item_id)
                 self.lease.renew_if_needed(term)
+            for item_id in sorted(unreadable - self._unreadable):
+                logger.error("The outbox holds an item %r that cannot be read; it is left where it is.", item_id)
+            self._unreadable = unreadable
             items.sort(key=lambda item: (item.nominal, item.id))
             return items
 
         found = self.publisher.take_over(load)
         if found:
-            logger.info("Publishing %d messages that were claimed before, by whomever.", found)
-        self._unsure = False
+            logger.info("Publishing %d messages that were claimed before.", found)
+        self._unsure, self._longer_since = False, None
+
+    def _watch_outbox(self, term: Term, length: int, in_hand: int) -> None:
+        """Read the outbox again when it has held more for a TTL than the publisher has *in_hand*.
+
+        What was under way when one term ended and the next began, and failed after that, is such.
+        """
+        if length - len(self._unreadable) <= in_hand:
+            self._longer_since = None
+        elif self._longer_since is None:
+            self._longer_since = monotonic()
+        elif monotonic() - self._longer_since > self.lease.ttl:
+            self._take_over_outbox(term)
 
     def _retry_quarantine(self, term: Term) -> None:
         reports = self.store.quarantined()
@@ -234,10 +255,15 @@ class Dispatcher:
         express = self.express
         express.prepare()
         limit = express.fetch
+        in_hand = self.publisher.outstanding()
+        self._faults = self.publisher.faults()
+        # What the broker refuses takes no other entry's room.
+        express.outbox_limit = self.settings.outbox_limit + self.publisher.at_fault()
         if not express.direct:  # no more than there is room for, about; how much there is Redis will say
-            limit = max(1, min(limit, self.settings.outbox_limit - self.publisher.outstanding()))
+            limit = max(1, min(limit, express.outbox_limit - in_hand))
         due = self._due(term, limit)
-        room = None if express.direct else max(0, self.settings.outbox_limit - due.outbox)
+        self._watch_outbox(term, due.outbox, in_hand)
+        room = None if express.direct else max(0, express.outbox_limit - due.outbox)
         if room == 0 and (due.entries or due.manual):
             return Turn(due.now, due.next_at, 0, busy=False, blocked=True)
         self._sent = 0
@@ -246,7 +272,7 @@ class Dispatcher:
             manual = due.manual[:room]
             self._manual(term, manual)
             self._flush(term)
-            aside = {*self._slow, *self._bad} if self._slow or self._bad else ()
+            aside = {*self._slow, *self._bad, *self._faults} if self._slow or self._bad or self._faults else ()
             express.broker_db = self.broker_db
             entries = express.run(term, replace(due, outbox=due.outbox + len(manual)), aside)
             self._entries(term, entries, express.room)
@@ -282,10 +308,12 @@ class Dispatcher:
         """An occurrence was sent or claimed by the quick way."""
         self._sent += 1
         self.sent_total += 1
+        if not self.express.direct:  # else it is sent when the broker has accepted it
+            return
         if logger.isEnabledFor(logging.INFO):
             late = (self.now() - nominal) / 1000
             logger.info("Scheduler: Sending due task %s (%s) id=%s %.1f ms late", name, task, id_, late)
-        if hooks.listening() and self.express.direct:  # else it is sent when the broker has accepted it
+        if hooks.listening():
             hooks.emit(hooks.Sent(self.now() / MICROS, name, task, nominal / MICROS, id_, term.epoch))
 
     def _pulse(self, term: Term) -> str:
@@ -295,7 +323,34 @@ class Dispatcher:
             self._pulse_text, self._pulse_at = self.heartbeat("leader", term), now
         return self._pulse_text
 
+    def _put_off(self, term: Term, items: list[DueItem]) -> list[DueItem]:
+        """What is left of these without the entries of which the broker refuses a message.
+
+        Those wait until it is gone, and what came due meanwhile then falls under `missed`.
+        """
+        left, later = [], []
+        for item in items:
+            until = self._refused_until(item.name, parse_state(item.state))
+            if until is None:
+                left.append(item)
+            else:
+                later.append((item.name, item.score, item.state or "", until))
+        self.store.put_off(term.fence, later, ())
+        return left
+
+    def _refused_until(self, name: str, state: State | None) -> int | None:
+        """When to look again at an entry of which the broker refuses a message; None when it refuses none."""
+        fault = self._faults.get(name)
+        if fault is None or state is None or state.uid != fault.uid:
+            return None
+        if state.revision != fault.revision:
+            self.publisher.hasten(name)
+            return None
+        return self.now() + round(max(0.5, fault.retry_at - monotonic() + 0.2) * MICROS)
+
     def _entries(self, term: Term, items: list[DueItem], room: int | None) -> None:
+        if self._faults and items:
+            items = self._put_off(term, items)
         found: list[tuple[DueItem, State, Entry]] = []
         missing: list[tuple[DueItem, State]] = []
         for item in items:
@@ -425,18 +480,25 @@ class Dispatcher:
             occurrence.rows.append(row)
 
     def _outbox_items(
-        self, occurrence: Occurrence, entry: Entry, nominal: int, id_: str, rendered: Rendered, term: Term, how: str
-    ) -> list[tuple[str, str]]:
+        self, occurrence: Occurrence, entry: Entry, nominal: int, id_: str, rendered: Rendered, term: Term, how: str,
+        again: str = "",
+    ) -> list[Item]:  # fmt: skip
         if rendered.direct:
             return []
         items = []
         once = entry.delivery == "at_most_once"
+        uid = entry.uid if occurrence.state_after else ""  # a one-shot is gone with this commit
+        if len(rendered.calls) > 1:
+            again = AS_IT_IS
         for i, call in enumerate(rendered.calls):
-            item_id = f"{id_}:{i}"
             row = self._row("sent", entry.name, nominal, id_, term, f"part {i + 1}" if i else how)
-            text = stamp(term.epoch, entry.name, nominal, id_, once, row, call)
-            occurrence.pushes.append(["HSET", self.store.keys.outbox, item_id, text])
-            items.append((item_id, text))
+            text = stamp(
+                term.epoch, entry.name, nominal, id_, once, row, call, uid, entry.revision, self.now(), again
+            )  # fmt: skip
+            item = unstamp(f"{id_}:{i}", text)
+            item.due, item.task = act_at(entry, nominal), entry.task
+            occurrence.pushes.append(["HSET", self.store.keys.outbox, item.id, text])
+            items.append(item)
         return items
 
     # --- triggers, backfills, settled slots ---
@@ -453,6 +515,7 @@ class Dispatcher:
         if not items:
             return
         stored = self.store.read([item.entry for _, item in items])[1]
+        later: list[tuple[str, int]] = []
         for (text, item), one in zip(items, stored, strict=True):
             state = parse_state(one.state)
             entry = None
@@ -466,7 +529,13 @@ class Dispatcher:
             if entry is None or entry.uid != item.uid:
                 self._drop(term, text, item.entry, item.how, "the entry was removed")
                 continue
+            until = self._refused_until(item.entry, state) if self._faults else None
+            if until is not None:
+                later.append((text, until))
+                continue
             self._send_manual(term, text, item, entry)
+        if later:
+            self.store.put_off(term.fence, (), later)
 
     def _send_manual(self, term: Term, text: str, item: ManualItem, entry: Entry) -> None:
         now, nominal, how = self.now(), item.nominal, item.how
@@ -489,7 +558,8 @@ class Dispatcher:
             self._drop(term, text, entry.name, how, f"it could not be rendered: {exc!r}", "failed", again)
             return
         self._fill(occurrence, entry, nominal, id_, rendered, term, how)
-        items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, how)
+        once_more = replace(item, missed=None).text()
+        items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, how, once_more)
         self._add(term, occurrence, entry, nominal, id_, items, item.missed, how)
 
     def _drop(
@@ -568,7 +638,7 @@ class Dispatcher:
 
     def _add(
         self, term: Term, occurrence: Occurrence, entry: Entry, nominal: int | None, id_: str,
-        items: list[tuple[str, str]], missed: Missed | None = None, how: str | None = None,
+        items: list[Item], missed: Missed | None = None, how: str | None = None,
     ) -> None:  # fmt: skip
         if not self._batch:
             self._batch_began, self._batch_room = monotonic(), BYTES
@@ -595,10 +665,11 @@ class Dispatcher:
                 if one.nominal is not None:
                     self._sent += 1
                     self.sent_total += 1
-                    self._say(one)
+                    if not one.items:  # else it is sent when the broker has accepted it
+                        self._say(one)
                 if hooks.listening():
                     self._tell(one, term)
-                publish.extend(unstamp(item_id, text) for item_id, text in one.items)
+                publish.extend(one.items)
                 if one.entry.name in self._bad:
                     self._bad.discard(one.entry.name)
                     recovered.append(one.entry.name)
@@ -637,10 +708,16 @@ class Dispatcher:
 
     def _accepted(self, item: Item) -> None:
         """The broker has accepted a message; called by the publisher."""
+        said = logger.isEnabledFor(logging.INFO)
+        if not said and not hooks.listening():
+            return
+        task = item.task or str(json.loads(item.call)["headers"].get("task", ""))
+        if said:
+            late = (self.now() - (item.due or item.nominal)) / 1000
+            logger.info("Scheduler: Sending due task %s (%s) id=%s %.1f ms late", item.name, task, item.task_id, late)
         if not hooks.listening():
             return
         row = dict(zip(item.row[::2], item.row[1::2], strict=False))
-        task = str(json.loads(item.call)["headers"].get("task", ""))
         hooks.emit(
             hooks.Sent(
                 self.now() / MICROS, item.name, task, item.nominal / MICROS, item.task_id, int(row.get("epoch", 0)),
@@ -723,6 +800,7 @@ class Dispatcher:
                 "sent": self.sent_total,
                 "rendered": self.express.reasons.summary(),
                 "broker": self.publisher.failing,
+                "refused": self.publisher.refused(),
             }
         )
 

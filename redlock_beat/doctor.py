@@ -169,6 +169,11 @@ def _whole(schedule: Schedule, app: Any) -> Iterator[Finding]:
     for one in status.replicas:
         if one.broker and one.role == "leader":
             yield Finding("error", "broker", f"the broker refuses messages: {one.broker}")
+        for name, why in one.refused.items() if one.role == "leader" else ():
+            yield Finding(
+                "error", "broker", f"the broker refuses a message of entry {name!r}: {why}",
+                "Mend the entry, or what it needs at the broker; it sends nothing more until then.",
+            )  # fmt: skip
 
 
 def _clocks(schedule: Schedule, app: Any) -> Iterator[Finding]:

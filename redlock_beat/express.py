@@ -35,14 +35,14 @@ from typing import Any
 from redis.exceptions import NoScriptError
 
 from .cache import Cache
-from .clock import MICROS, monotonic, score
+from .clock import MICROS, from_score, monotonic, score
 from .codec import VERSION, decode, decoded
 from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
 from .errors import Deposed, traceback_of
+from .item import Item, stamp
 from .lease import Lease, Term
-from .outbox import Item, stamp
 from .policies import SKIP_GRACE, act_at, only_slot
 from .reasons import Reasons
 from .render import Rendered, Renderer
@@ -142,6 +142,8 @@ class Express:
     #: Whether messages go to this Redis itself; else to the outbox, and for how many there is room.
     direct: bool = False
     room: int | None = None
+    #: How long the outbox may become.
+    outbox_limit: int = 0
     _shapes: dict[Any, Shape | tuple[str, float]] = field(default_factory=dict)
     _print: Any = None
     _whole: str | None = None
@@ -284,7 +286,7 @@ class Express:
 
     def _has_room(self, due: Due, ready: int) -> None:
         """How many more the outbox takes: it is so long, and will be so much longer with what is ready."""
-        self.room = None if self.direct else max(0, self.settings.outbox_limit - due.outbox - ready)
+        self.room = None if self.direct else max(0, self.outbox_limit - due.outbox - ready)
 
     def _fresh(
         self, due: Due, sent: Iterable[_Sent], hand: Iterable[list[DueItem]], left: list[DueItem]
@@ -367,8 +369,12 @@ class Express:
                         continue
                 if not key:
                     once = data.get("delivery") == "at_most_once"
-                    batch.items.append(self._claim(term, name, nominal, id_, once, message))
-                    message = batch.items[-1].stamped
+                    # A one-shot's definition goes in this commit: there is no entry any more to compare with.
+                    who = "" if following is None and gone else uid
+                    claimed = self._claim(term, name, nominal, id_, once, message, who, int(rev), now)
+                    claimed.due, claimed.task = from_score(item.score), task
+                    batch.items.append(claimed)
+                    message = claimed.stamped
             except (Deposed, *TROUBLE):
                 raise
             except (_Left, Refused) as exc:
@@ -437,12 +443,15 @@ class Express:
             return "", None
         return one
 
-    def _claim(self, term: Term, name: str, nominal: int, id_: str, once: bool, message: bytes | str) -> Item:
+    def _claim(
+        self, term: Term, name: str, nominal: int, id_: str, once: bool, message: bytes | str, uid: str, rev: int,
+        now: int,
+    ) -> Item:  # fmt: skip
         """The item that an occurrence is in the outbox."""
         call = message if isinstance(message, str) else message.decode()
         row = self.row("sent", name, nominal, id_, term)
-        text = stamp(term.epoch, name, nominal, id_, once, row, call)
-        return Item(f"{id_}:0", text, name, nominal, id_, once, row, call)
+        text = stamp(term.epoch, name, nominal, id_, once, row, call, uid, rev, now)
+        return Item(f"{id_}:0", text, name, nominal, id_, once, row, call, uid, rev, now)
 
     def _following(
         self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int

@@ -8,13 +8,14 @@ empty. Neither imports Celery, so ``python -m redlock_beat health`` is quick.
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import heartbeat, steps
 from .clock import MICROS
+from .item import Item, unstamp
 from .keys import Keys
 from .status import left_out_of
 from .steps import Asking, Standing
@@ -69,11 +70,13 @@ def judged(standing: Standing, outbox: Sequence[str], max_lag: float) -> Verdict
         lag = (standing.now - standing.oldest) / MICROS
         if lag > max_lag:
             return Verdict(False, f"{standing.overdue} due, the oldest for {lag:.1f} s ({max_lag:g} allowed)")
-    waiting = [lag for item in outbox if (lag := _waiting(item, standing.now)) > max_lag]
-    if waiting:
+    waiting = [(standing.now - (item.at or item.nominal)) / MICROS for item in _items(outbox)]
+    if waiting and max(waiting) > max_lag:
         return Verdict(
             False, f"{standing.outbox} messages wait for the broker, one for {max(waiting):.1f} s ({max_lag:g} allowed)"
         )
+    if len(waiting) < len(outbox):
+        return Verdict(False, "the outbox holds what is no item of it and is never published")
     if standing.quarantine:
         names = sorted(standing.quarantine)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -87,10 +90,9 @@ def judged(standing: Standing, outbox: Sequence[str], max_lag: float) -> Verdict
     return Verdict(True, f"led, nothing due for longer than {max_lag:g} s, {standing.entries} entries")
 
 
-def _waiting(item: str, now: int) -> float:
-    """Seconds since the slot of an item of the outbox (``epoch [name, nominal, ...]``)."""
-    try:
-        nominal: int = json.loads(item.split(" ", 1)[1])[1]
-        return (now - nominal) / MICROS
-    except (ValueError, IndexError, TypeError):
-        return float("inf")
+def _items(texts: Sequence[str]) -> list[Item]:
+    found = []
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            found.append(unstamp("", text))
+    return found

@@ -36,6 +36,8 @@ class Replica:
     #: Occurrences it has sent since it started; and of those it rendered by themselves, which is slower, why.
     sent: int = 0
     rendered: dict[str, int] = field(default_factory=dict)
+    #: Entries of which the broker refuses a message, with the reason; ten of them.
+    refused: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +141,7 @@ def _replicas(standing: Standing) -> list[Replica]:
                     delivery=str(data["delivery"]),
                     broker=data.get("broker"),
                     sent=int(data.get("sent") or 0),
+                    refused={str(name): str(why) for name, why in (data.get("refused") or {}).items()},
                     rendered={str(why): int(many) for why, many in (data.get("rendered") or {}).items()},
                 )
             )

@@ -318,6 +318,31 @@ class Store:
             args.extend((item_id, int(must), len(row), *row))
         return int(self._run("outbox_done", [self.keys.outbox, self.keys.ledger], args))
 
+    def outbox_again(self, fence: Fence, items: Sequence[tuple[str, str]]) -> None:
+        """Have items rendered anew: each leaves the outbox, and its manual item is due now."""
+        k = self.keys
+        words = [word for item in items for word in item]
+        if self._run("outbox_again", [k.lease, k.epoch, k.outbox, k.manual], [*fence.words, k.wake, *words]) == -1:
+            raise Deposed
+
+    def put_off(
+        self, fence: Fence, entries: Sequence[tuple[str, str, str, int]], manual: Sequence[tuple[str, int]]
+    ) -> None:
+        """Let entries (name, expected score and state, until when) and manual items wait."""
+        k = self.keys
+        args: list[Any] = [*fence.words, len(entries)]
+        for name, expected, state, until in entries:
+            args.extend((name, expected, state, score(until)))
+        for item, until in manual:
+            args.extend((item, score(until)))
+        if self._run("put_off", [k.lease, k.epoch, k.due, k.state, k.manual], args) == -1:
+            raise Deposed
+
+    def state(self, name: str) -> str | None:
+        """The text of an entry's state."""
+        got = self.client.hget(self.keys.state, name)
+        return None if got is None else str(got)
+
     # --- edits ---
 
     def edit(

@@ -88,6 +88,9 @@ def _show_outbox(found: Status) -> None:
     click.secho(f"outbox      {found.outbox}", fg="red" if refused else None)
     for why in refused:
         _detail(f"the broker refuses: {clean(why)}")
+    for one in found.replicas:
+        for name, why in one.refused.items() if one.role == "leader" else ():
+            _detail(f"the broker refuses {clean(name)}: {clean(why)}")
 
 
 def _show_rendered(found: Status) -> None:

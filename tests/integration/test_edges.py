@@ -148,7 +148,7 @@ def publisher(valkey):
 
 
 def item(app, once: bool, id_: str = "i:0", epoch: int = 1) -> Item:
-    from redlock_beat.outbox import stamp, unstamp
+    from redlock_beat.item import stamp, unstamp
 
     renderer = Renderer(app, 1.0)
     from redlock_beat.entry import Entry

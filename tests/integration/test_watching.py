@@ -14,6 +14,7 @@ import pytest
 
 from redlock_beat import InvalidSetting, Schedule, add_hook, health, heartbeat, hooks, remove_hook
 from redlock_beat.__main__ import main
+from redlock_beat.item import stamp
 from redlock_beat.keys import Keys
 from redlock_beat.metrics import PrometheusHook, Served
 from tests.beats import Process, messages
@@ -151,8 +152,10 @@ def test_the_whole_is_asked_without_celery(own_server, beats, capsys, monkeypatc
     server.client().hset(K.quarantine, "bad", json.dumps({"error": "e"}))
     assert "in quarantine: 'bad'" in schedule.health().why
     server.client().delete(K.quarantine)
-    server.client().hset(K.outbox, mapping={"i": '1 ["a",1000,"id",0,[],""]', "rubbish": "rubbish"})
+    server.client().hset(K.outbox, mapping={"i": stamp(1, "a", 1000, "id", False, [], "{}"), "rubbish": "rubbish"})
     assert "2 messages wait for the broker" in schedule.health().why
+    server.client().hdel(K.outbox, "i")
+    assert "is never published" in schedule.health().why
     server.client().delete(K.outbox)
     assert schedule.health().ok
     with pytest.raises(SystemExit) as stop:
