@@ -42,6 +42,7 @@ template        a message rendered once, with places to fill in
 express         the quick way from due to sent: messages filled in, many at a time
 dispatch        due occurrences -> messages -> one commit
 sync            ``beat_schedule`` -> Redis, three-way, by the leader
+turns           who asks Redis when; one reader for all who follow the ledger
 operations      what users do to a schedule, written once, without a network
 schedule        Schedule and AsyncSchedule: the schedule as users edit it
 transfer        export and import, as JSON lines
@@ -94,13 +95,18 @@ _HOMES = {
     "StaleRevision": "errors",
     "UnsupportedServer": "errors",
     "RedisUnavailable": "errors",
+    "AccessDenied": "errors",
+    "Policies": "entry",
+    "Changes": "entry",
 }
 
 __all__ = [
+    "AccessDenied",
     "AsyncBatch",
     "AsyncSchedule",
     "Batch",
     "BatchFailed",
+    "Changes",
     "Crontab",
     "Entry",
     "EntryExists",
@@ -113,6 +119,7 @@ __all__ = [
     "InvalidSetting",
     "NoSuchEntry",
     "Once",
+    "Policies",
     "RRule",
     "RedisScheduler",
     "RedisUnavailable",
@@ -136,8 +143,9 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .config import Settings
-    from .entry import Entry
+    from .entry import Changes, Entry, Policies
     from .errors import (
+        AccessDenied,
         BatchFailed,
         EntryExists,
         InvalidSchedule,

@@ -8,10 +8,15 @@ suspended, so that a beat which slept through its lease knows it.
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
+from .errors import InvalidSchedule
+
 MICROS = 1_000_000
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NAIVE = datetime(1970, 1, 1)  # noqa: DTZ001 - the base of naive wall-clock arithmetic
 
@@ -88,6 +93,26 @@ class RedisClock:
         """Redis's time now."""
         instant, when = self._told
         return instant + round((monotonic() - when) * MICROS)
+
+
+def span_of(text: str) -> timedelta:
+    """A span: ``30s``, ``1h30m``, ``2d``, or plain seconds.
+
+    >>> span_of("1h30m")
+    datetime.timedelta(seconds=5400)
+    """
+    words = text.strip().lower().replace(" ", "")
+    try:
+        return timedelta(seconds=float(words))
+    except (ValueError, OverflowError):
+        pass
+    parts = _SPAN.findall(words)
+    try:
+        if parts and "".join(number + unit for number, unit in parts) == words:
+            return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
+    except OverflowError:
+        pass
+    raise InvalidSchedule(f"{text[:100]!r} is not a span of time: write 30s, 5m, 1h30m, 2d, or seconds.")
 
 
 def wall_micros() -> int:

@@ -1,12 +1,13 @@
 """Entry <-> JSON, versioned. Nothing is executed, imported or unpickled from stored data.
 
 Only what differs from the default is written, so that a plain entry is small. Arguments are JSON as
-kombu writes it, which also carries datetimes, decimals and UUIDs.
+kombu writes it, which also carries datetimes, decimals, UUIDs and bytes.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -87,24 +88,49 @@ def written(name: str, data: dict[str, Any]) -> str:
     return str(text)
 
 
+def plain(value: Any) -> Any:
+    """*value* as plain JSON; what JSON has no type for, as kombu writes it.
+
+    >>> plain((1, b"x"))
+    [1, {'__type__': 'bytes', '__value__': 'x'}]
+    """
+    return _listed(value) if _simple(value) else json.loads(kombu_dumps(value))
+
+
+def typed(data: Any, what: str) -> Any:
+    """The value of which :func:`plain` made *data*, or InvalidSchedule.
+
+    >>> typed([1, {"__type__": "bytes", "__value__": "x"}], "args")
+    [1, b'x']
+    """
+    try:
+        return kombu_loads(json.dumps(data))
+    except Exception as exc:  # noqa: BLE001 - a decoder of any registered type may raise anything
+        raise InvalidSchedule(
+            f'{what} cannot be read ({exc!r}): a value with a "__type__" must be as it is shown, such as '
+            '{"__type__": "datetime", "__value__": "2027-01-01T07:00:00+00:00"}.'
+        ) from None
+
+
 def carried(value: Any, what: str) -> Any:
     """*value*, proved to come back from JSON as it went in (tuples as lists), or InvalidSchedule."""
     if _simple(value):
         return _listed(value)
     try:
-        back = kombu_loads(kombu_dumps(value))
+        back = kombu_loads(kombu_dumps(value, allow_nan=False))
     except (TypeError, ValueError, RecursionError) as exc:
         raise InvalidSchedule(
             f"{what} cannot be stored, because JSON cannot carry it: {exc}. Entries made at runtime hold only what "
-            "JSON can (also datetime, Decimal, UUID); anything else may stand in beat_schedule."
+            "JSON can, and datetime, Decimal, UUID and bytes (no NaN, no infinity); anything else may stand in "
+            "beat_schedule."
         ) from None
-    plain = _listed(value)
-    if back != plain:
+    listed = _listed(value)
+    if back != listed:
         raise InvalidSchedule(
-            f"{what} would come back from JSON changed (keys that are no strings, NaN, or a type of its own): "
-            f"{str(plain)[:100]} would become {str(back)[:100]}."
+            f"{what} would come back from JSON changed (keys that are no strings, or a type of its own): "
+            f"{str(listed)[:100]} would become {str(back)[:100]}."
         )
-    return plain
+    return listed
 
 
 def _simple(value: Any, levels: int = 8) -> bool:
@@ -114,6 +140,8 @@ def _simple(value: Any, levels: int = 8) -> bool:
         return True
     if kind is int:
         return bool(-_LARGE < value < _LARGE)
+    if kind is float:
+        return math.isfinite(value)
     if levels == 0:
         return False
     if kind is list or kind is tuple:

@@ -1,17 +1,19 @@
 """An entry as a document that people read and edit, and back.
 
-The same shape is shown by ``show --json``, opened by ``edit`` and compared by ``import --dry-run``.
+The same shape is shown by ``show --json``, opened by ``edit`` and compared by ``import --dry-run``. It is
+plain JSON. What JSON has no type for (a datetime, a UUID, a Decimal, bytes) stands in it as it stands in
+Redis, in an export and in the messages themselves: ``{"__type__": "datetime", "__value__": "2027-..."}``.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from .clock import moment
+from .clock import moment, span_of
+from .codec import plain, typed
 from .entry import POLICIES, Entry
 from .errors import InvalidSchedule
 from .schedules import from_data
@@ -19,12 +21,12 @@ from .schedules import from_data
 #: Parts of a document that an edit may change.
 EDITABLE = ("task", "when", "args", "kwargs", "options", "canvas", *(name for name in POLICIES if name != "expires"))
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
+#: Parts that are stored as they are given, so what JSON has no type for may stand in them.
+_CARRIED = ("args", "kwargs", "options", "canvas")
 
 
 def editable(entry: Entry) -> dict[str, Any]:
-    """What of an entry may be edited, as JSON can carry it.
+    """What of an entry may be edited, as plain JSON.
 
     >>> from .schedules import Interval
     >>> editable(Entry("a", "tasks.add", Interval.of(30)))["when"]
@@ -33,12 +35,13 @@ def editable(entry: Entry) -> dict[str, Any]:
     data: dict[str, Any] = {
         "task": entry.task,
         "when": {"kind": entry.schedule.kind, **entry.schedule.data()},
-        "args": list(entry.args),
-        "kwargs": dict(entry.kwargs),
-        "options": dict(entry.options),
     }
-    if entry.canvas is not None:
-        data["canvas"] = dict(entry.canvas)
+    for name in _CARRIED:
+        value = getattr(entry, name)
+        if entry.reference:  # it stands in the configuration alone, and need not be JSON
+            value = () if name == "args" else None if name == "canvas" else {}
+        if value is not None:
+            data[name] = plain(value)
     for name in POLICIES:
         if name == "expires":
             continue  # stands among the options
@@ -80,6 +83,9 @@ def changes_of(entry: Entry, edited: Mapping[str, Any]) -> dict[str, Any]:
     gone = [key for key in before if key not in edited]
     if gone:
         raise InvalidSchedule(f"{', '.join(gone)} is missing; leave a part as it is rather than taking it out.")
+    for part in _CARRIED:
+        if part in changed:
+            changed[part] = typed(changed[part], f"entry {entry.name!r}: {part}")
     if "canvas" in changed:
         changed["task"] = changed.pop("canvas")
     if "when" in changed:
@@ -91,30 +97,20 @@ def changes_of(entry: Entry, edited: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def when_of(data: Any) -> Any:
-    """The schedule of ``{"kind": "interval", "every": 30}``."""
+    """The schedule of ``{"kind": "interval", "every": 30}``, or of a text: ``0 7 * * 1-5``, ``10m``."""
+    if isinstance(data, (str, int, float)) and not isinstance(data, bool):
+        return data
     if not isinstance(data, Mapping) or not isinstance(data.get("kind"), str):
-        raise InvalidSchedule(f'"when" is {json.dumps(data)[:200]}, but must be an object with a "kind".')
+        raise InvalidSchedule(
+            f'"when" is {json.dumps(data)[:200]}, but must be an object with a "kind", a crontab (0 7 * * 1-5), '
+            "or a span (10m)."
+        )
     rest = {key: value for key, value in data.items() if key != "kind"}
     if data["kind"] == "interval" and isinstance(rest.get("every"), str):
         rest["every"] = span_of(rest["every"]).total_seconds()
+    if data["kind"] == "once" and rest.keys() == {"at"}:
+        return instant_of(rest["at"])  # without an offset it is read in the entry's zone
     return from_data(data["kind"], rest)
-
-
-def span_of(text: str) -> timedelta:
-    """A span: ``30s``, ``1h30m``, ``2d``, or plain seconds.
-
-    >>> span_of("1h30m")
-    datetime.timedelta(seconds=5400)
-    """
-    words = text.strip().lower().replace(" ", "")
-    try:
-        return timedelta(seconds=float(words))
-    except (ValueError, OverflowError):
-        pass
-    parts = _SPAN.findall(words)
-    if not parts or "".join(number + unit for number, unit in parts) != words:
-        raise InvalidSchedule(f"{text!r} is not a span of time: write 30s, 5m, 1h30m, 2d, or seconds.")
-    return timedelta(seconds=sum(float(number) * _UNITS[unit] for number, unit in parts))
 
 
 def instant_of(text: str) -> datetime:
@@ -125,7 +121,7 @@ def instant_of(text: str) -> datetime:
     """
     try:
         return datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, TypeError):
         raise InvalidSchedule(f"{text!r} is not a time: write 2027-01-01T07:00, perhaps with an offset.") from None
 
 

@@ -151,6 +151,17 @@ def removed(name: str, current: str) -> Edit:
     return Edit(name, current, definition=DROP, state=DROP, score=DROP, in_place=True)
 
 
+def renamed(old: Entry, name: str, current: str, when: str | None) -> list[Edit]:
+    """Give an entry another name: its uid, state and next slot go with it, so that ids and phase stay."""
+    assert old.state is not None
+    new = replace(old, name=name, revision=old.revision + 1)
+    state = replace(old.state, revision=new.revision)
+    if name == old.name:
+        return [Edit(name, current, definition=encode(new), state=state.text())]
+    arriving = Edit(name, ABSENT, definition=encode(new), state=state.text(), score=DROP if when is None else when)
+    return [Edit(old.name, current, definition=DROP, state=DROP, score=DROP), arriving]
+
+
 def combined(first: Edit, second: Edit) -> Edit:
     """Two edits of one entry as one; the second was made from what the first leaves behind."""
 

@@ -6,10 +6,10 @@ import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Literal, TypedDict
 
-from .clock import MICROS, moment
+from .clock import MICROS, moment, span_of
 from .errors import InvalidSchedule
 from .schedules import Spec
 from .state import State
@@ -89,6 +89,36 @@ class Entry:
         return replace(self, state=state)
 
 
+class Policies(TypedDict, total=False):
+    """What an entry may be given by name, besides its task and its schedule."""
+
+    enabled: bool
+    note: str | None
+    timezone: str | tzinfo | None
+    dst_gap: Literal["after", "skip"]
+    dst_fold: Literal["auto", "first", "both"]
+    missed: Literal["once", "skip", "all"]
+    grace: float | timedelta | str | None
+    jitter: float | timedelta | str
+    starts: datetime | None
+    ends: datetime | None
+    max_runs: int | None
+    keep: bool
+    delivery: Literal["at_least_once", "at_most_once"]
+    expires: float | timedelta | datetime | str | None
+
+
+class Changes(Policies, total=False):
+    """What of an entry may be changed: any policy, and what it sends when."""
+
+    task: Any
+    when: Any
+    args: Any
+    kwargs: Mapping[str, Any] | None
+    options: Mapping[str, Any] | None
+    relative: bool
+
+
 _CHOICES = {
     "dst_gap": ("after", "skip"),
     "dst_fold": ("auto", "first", "both"),
@@ -97,10 +127,7 @@ _CHOICES = {
 }
 
 #: The policies an entry may be given by name, in Python, on the command line and in ``beat_schedule``.
-POLICIES = (
-    "enabled", "note", "timezone", "dst_gap", "dst_fold", "missed", "grace", "jitter",
-    "starts", "ends", "max_runs", "keep", "delivery", "expires",
-)  # fmt: skip
+POLICIES = tuple(Policies.__annotations__)
 
 
 def _check(entry: Entry) -> None:
@@ -115,6 +142,9 @@ def _check(entry: Entry) -> None:
         value = getattr(entry, policy)
         if value not in choices:
             raise InvalidSchedule(f"entry {name!r}: {policy} is {value!r}, but must be one of {', '.join(choices)}.")
+    for flag in ("enabled", "keep"):
+        if not isinstance(getattr(entry, flag), bool):
+            raise InvalidSchedule(f"entry {name!r}: {flag} is {getattr(entry, flag)!r}, but must be true or false.")
     for policy in ("grace", "jitter"):
         value = getattr(entry, policy)
         if policy == "grace" and value is None:
@@ -155,12 +185,37 @@ def _text(name: str, value: str, what: str) -> None:
 
 
 def seconds_of(value: Any, name: str, policy: str) -> float:
-    """Seconds out of a number or a timedelta, for the policies that are spans."""
-    span = getattr(value, "total_seconds", None)
-    number = span() if callable(span) else value
-    if isinstance(number, bool) or not isinstance(number, (int, float)) or number < 0:
-        raise InvalidSchedule(f"entry {name!r}: {policy} is {value!r}, but must be seconds or a timedelta, 0 or more.")
+    """Seconds out of a number, a timedelta or a text such as ``10m``, for the policies that are spans."""
+    number = value
+    if isinstance(value, str):
+        try:
+            number = span_of(value)
+        except InvalidSchedule as exc:
+            raise InvalidSchedule(f"entry {name!r}: {policy} cannot be used: {exc}") from None
+    if isinstance(number, timedelta):
+        number = number.total_seconds()
+    if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number < math.inf:
+        raise InvalidSchedule(
+            f"entry {name!r}: {policy} is {value!r}, but must be seconds, a timedelta or a text such as 10m, 0 or more."
+        )
     return float(number)
+
+
+def expiry_of(value: Any, name: str) -> Any:
+    """``expires`` as Celery takes it: seconds out of a span, or an instant as it is given."""
+    if value is None or isinstance(value, datetime):
+        return value
+    if isinstance(value, str):
+        try:
+            datetime.fromisoformat(value)
+        except ValueError:
+            pass
+        else:
+            return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return value
+    seconds = seconds_of(value, name, "expires")
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def span_micros(seconds: float) -> int:

@@ -114,6 +114,13 @@ class RedisUnavailable(RedlockBeatError, ConnectionError):
     unknown: bool = False
 
 
+class AccessDenied(RedisUnavailable):
+    """Redis answers and refuses: a wrong password, or a user whose ACL rule forbids the command.
+
+    Nothing was changed. Trying again does not help; ``celery redlock doctor`` prints the rule that is needed.
+    """
+
+
 class Deposed(RedlockBeatError):
     """The term of this beat has ended: another beat leads now. A normal event, never fatal."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Any
 
 from .clock import micros
 from .codec import carried
-from .entry import CANVAS, POLICIES, Entry, seconds_of
+from .entry import CANVAS, POLICIES, Entry, expiry_of, seconds_of
 from .errors import InvalidSchedule
 from .schedules import Once, as_spec
 from .zones import zone, zone_name
@@ -39,11 +39,15 @@ def make_entry(
             f"entry {name!r}: {', '.join(unknown)} is not something an entry has. There are {', '.join(POLICIES)}; "
             "what apply_async takes (queue, priority, ...) goes into options."
         )
+    if not isinstance(relative, bool):
+        raise InvalidSchedule(f"entry {name!r}: relative is {relative!r}, but must be true or false.")
     task_name, args, kwargs, options, canvas = _parts(name, task, args, kwargs, options)
     given = {key: value for key, value in policies.items() if value is not None or key in ("grace", "max_runs")}
     given["timezone"] = _zone_of(app, given.get("timezone"))
     if "expires" in given:
-        options = {**options, "expires": given.pop("expires")}
+        options["expires"] = given.pop("expires")
+    if "expires" in options:
+        options["expires"] = expiry_of(options["expires"], name)
     for span in ("grace", "jitter"):
         if given.get(span) is not None:
             given[span] = seconds_of(given[span], name, span)
@@ -72,7 +76,8 @@ def _parts(
     name: str, task: Any, args: Any, kwargs: Any, options: Any
 ) -> tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any], dict[str, Any] | None]:
     """Task name, arguments and options out of a task, a signature or a name."""
-    if isinstance(args, (str, bytes)) or not hasattr(args if args is not None else (), "__iter__"):
+    unordered = isinstance(args, (str, bytes, Mapping, Set))
+    if unordered or not hasattr(args if args is not None else (), "__iter__"):
         raise InvalidSchedule(f"entry {name!r}: args is {args!r}, but must be a list or tuple of arguments.")
     args = tuple(args or ())
     for what, value in (("kwargs", kwargs), ("options", options)):

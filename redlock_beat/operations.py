@@ -22,7 +22,7 @@ from . import steps
 from .clock import MICROS, micros, moment, score
 from .codec import decode
 from .config import Settings
-from .edits import combined, created, known_state, paused, readable, removed, resumed, updated
+from .edits import combined, created, known_state, paused, readable, removed, renamed, resumed, updated
 from .entry import POLICIES, Entry
 from .errors import (
     BatchFailed,
@@ -118,14 +118,49 @@ class Change:
     make: Callable[[Stored, int], Edit]
     answer: Callable[[Edit], Any]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The entries it reads."""
+        return (self.name,)
+
+    def edits(self, there: Mapping[str, Stored], now: int) -> list[Edit]:
+        """The edits it consists of; the last of them is what is answered."""
+        return [self.make(there[self.name], now)]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An edit that reads one entry and makes another: a copy, or a new name."""
+
+    name: str
+    new: str
+    make: Callable[[Stored, Stored, int], list[Edit]]
+    #: Whether the first leaves its name, so that nothing of it may wait to be sent under that name.
+    leaves: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The entries it reads."""
+        return (self.name, self.new)
+
+    def edits(self, there: Mapping[str, Stored], now: int) -> list[Edit]:
+        """The edits it consists of; the last of them is what is answered."""
+        return self.make(there[self.name], there[self.new], now)
+
+    def answer(self, edit: Edit) -> Any:
+        """What they are told: the entry that was made."""
+        return _after(self.new, edit)
+
 
 class Operations:
     """Every operation on one schedule, as generators of steps."""
 
-    def __init__(self, app: Any, settings: Settings, keys: Keys) -> None:
+    def __init__(self, app: Any, settings: Settings, keys: Keys, timezone: str = "UTC") -> None:
         self.app = app
         self.settings = settings
         self.keys = keys
+        #: The zone of entries that name none, where there is no app to say it.
+        self.timezone = timezone
 
     @property
     def _catching_up(self) -> tuple[int, float | None]:
@@ -134,17 +169,20 @@ class Operations:
 
     # --- edits ---
 
-    def apply(self, changes: Sequence[Change]) -> Asking[list[Any]]:
+    def apply(self, changes: Sequence[Change | Transfer]) -> Asking[list[Any]]:
         """Apply changes, all or none of them; what each is answered."""
-        names = list(dict.fromkeys(change.name for change in changes))
+        names = list(dict.fromkeys(name for change in changes for name in change.names))
         for _ in range(ATTEMPTS):
+            yield from self._nothing_waits(changes)
             now, stored = yield steps.read(self.keys, names)
             there = {one.name: one for one in stored}
             edits: dict[str, Edit] = {}
             answers = []
             for index, change in enumerate(changes):
                 try:
-                    edit = change.make(there[change.name], now)
+                    if isinstance(change, Transfer) and change.leaves and _manual(edits.get(change.name)):
+                        raise _waits(change.name)
+                    made = change.edits(there, now)
                 except RedlockBeatError as exc:
                     exc.index = index
                     raise
@@ -152,10 +190,11 @@ class Operations:
                     error = uncomputable(change.name, exc)
                     error.index = index
                     raise error from exc
-                answers.append(change.answer(edit))
-                before = edits.get(change.name)
-                edits[change.name] = edit if before is None else combined(before, edit)
-                there[change.name] = _as_if(there[change.name], edit)
+                answers.append(change.answer(made[-1]))
+                for edit in made:
+                    before = edits.get(edit.name)
+                    edits[edit.name] = edit if before is None else combined(before, edit)
+                    there[edit.name] = _as_if(there[edit.name], edit)
             request = secrets.token_hex(12)
             got = yield steps.edit(self.keys, list(edits.values()), request=request)
             if not isinstance(got, Conflict):
@@ -163,21 +202,39 @@ class Operations:
             # The leader moved one of them meanwhile, or somebody edited it: read them again.
         raise ScheduleBusy(names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others", ATTEMPTS)
 
-    def one(self, change: Change) -> Asking[Any]:
+    def _nothing_waits(self, changes: Sequence[Change | Transfer]) -> Asking[None]:
+        """Refuse to rename what has triggers or backfilled slots waiting: they are sent by name."""
+        leaving = {change.name: i for i, change in enumerate(changes) if isinstance(change, Transfer) and change.leaves}
+        seen = 0
+        while leaving:
+            items = yield steps.waiting(self.keys, seen, PAGE)
+            for text in items:
+                name = _name_in(text)
+                if name in leaving:
+                    error = _waits(name)
+                    error.index = leaving[name]
+                    raise error
+            seen += len(items)
+            if len(items) < PAGE:
+                return
+
+    def one(self, change: Change | Transfer) -> Asking[Any]:
         """Apply one change."""
         return (yield from self.apply([change]))[0]
 
-    def many(self, changes: Sequence[Change], progress: Callable[[int], None] | None = None) -> Asking[list[Any]]:
+    def many(
+        self, changes: Sequence[Change | Transfer], progress: Callable[[int], None] | None = None
+    ) -> Asking[list[Any]]:
         """Apply changes in pages, each all or nothing; :class:`BatchFailed` says what is in force."""
         answers: list[Any] = []
-        for i in range(0, len(changes), PAGE):
-            page = changes[i : i + PAGE]
+        for page in _pages(changes):
+            done = len(answers)
             try:
                 answers += yield from self.apply(page)
             except RedlockBeatError as exc:
                 index = getattr(exc, "index", None)
                 name = page[index].name if index is not None else None
-                raise BatchFailed(exc, i, len(changes), len(page), name) from exc
+                raise BatchFailed(exc, done, len(changes), len(page), name) from exc
             if progress is not None:
                 progress(len(page))
         return answers
@@ -215,6 +272,44 @@ class Operations:
             return edit
 
         return _changing(name, revision, change)
+
+    def copying(self, name: str, new: str, changes: Mapping[str, Any]) -> Transfer:
+        """Add an entry that says what another says."""
+
+        def make(stored: Stored, place: Stored, now: int) -> list[Edit]:
+            old = _present(stored)
+            if old.reference:
+                raise InvalidSchedule(
+                    f"entry {name!r} cannot be copied: its arguments are not JSON and stand in beat_schedule alone. "
+                    "Copy it there."
+                )
+            if place.definition is not None or place.state is not None:
+                raise EntryExists(new)
+            fresh = replace(self._changed(old, dict(changes)), name=new, origin="api", anchor=0, revision=1)
+            edit = created(fresh, now, expected=ABSENT)
+            _never(fresh, edit)
+            return [edit]
+
+        return Transfer(name, new, make, leaves=False)
+
+    def renaming(self, name: str, new: str, revision: int | None) -> Transfer:
+        """Give an entry another name, with all it is and how far it has come."""
+
+        def make(stored: Stored, place: Stored, now: int) -> list[Edit]:
+            old = _present(stored)
+            _fresh(name, revision, old.revision)
+            if old.origin == "config":
+                raise InvalidSchedule(
+                    f"entry {name!r} comes from beat_schedule, which would bring the old name back: rename it there, "
+                    "or copy it under the new name and remove this one."
+                )
+            if new != name and (place.definition is not None or place.state is not None):
+                raise EntryExists(new)
+            if old.state is None:
+                old = old.with_state(known_state(old, now))
+            return renamed(old, new, stored.state or ANY, stored.score)
+
+        return Transfer(name, new, make, leaves=True)
 
     def removing(self, name: str, revision: int | None) -> Change:
         """Remove an entry, also one that cannot be read."""
@@ -263,14 +358,13 @@ class Operations:
         self, name: str, start: datetime, end: datetime, rate: float, progress: Callable[[int], None] | None = None
     ) -> Asking[int]:
         """Send the slots between two instants."""
-        if start.tzinfo is None or end.tzinfo is None:
-            raise InvalidSchedule("backfill needs aware datetimes: a naive one means another instant in each zone.")
+        begin, until = _instant(start, "start"), _instant(end, "end")
         if not 0 < rate <= 100_000:
             raise InvalidSchedule(f"rate is {rate!r}, but must be slots a second, above 0 and at most 100000.")
         now, entry = yield from self.entry(name)
         request = secrets.token_hex(12)
         items: list[tuple[str, str]] = []
-        for at in slots_between(entry, micros(start), micros(end)):
+        for at in slots_between(entry, begin, until):
             if len(items) >= BACKFILL_LIMIT:
                 raise InvalidSchedule(
                     f"there are more than {BACKFILL_LIMIT} slots between {start} and {end}: backfill in parts."
@@ -291,6 +385,8 @@ class Operations:
         relative: bool = False,
     ) -> Entry:  # fmt: skip
         """The entry of what users write."""
+        if self.app is None and policies.get("timezone") is None:
+            policies = {**policies, "timezone": self.timezone}
         return make_entry(self.app, name, task, when, args, kwargs, options, relative=relative, **policies)
 
     def as_celery_spells_it(
@@ -309,6 +405,16 @@ class Operations:
             raise InvalidSchedule(
                 f"entry {old.name!r}: {', '.join(unknown)} cannot be changed. There are {', '.join(sorted(known))}."
             )
+        lost = [part for part in ("task", "args", "kwargs", "options", "expires") if part in given]
+        if old.reference and lost:
+            raise InvalidSchedule(
+                f"entry {old.name!r}: {', '.join(lost)} cannot be changed here, because its arguments are not JSON and "
+                "stand in beat_schedule alone. Change them there."
+            )
+        if "relative" in given and "when" not in given:
+            if not isinstance(old.schedule, Interval):
+                raise InvalidSchedule(f"entry {old.name!r}: relative is for intervals; its schedule is {old.schedule}.")
+            given["when"] = Interval(old.schedule.every)
         parts: dict[str, Any] = {
             "task": old.canvas if old.canvas is not None else old.task, "when": old.schedule, "args": old.args,
             "kwargs": old.kwargs, "options": old.options,
@@ -368,7 +474,7 @@ class Operations:
         """The next slots, soonest first; after them those entries of which they cannot be computed."""
         if not 1 <= n <= 100_000:
             raise InvalidSchedule(f"n is {n!r}, but must be from 1 to 100000.")
-        now = micros(after) if after is not None else (yield steps.now(self.keys))
+        now = _instant(after, "after") if after is not None else (yield steps.now(self.keys))
         found: list[Slot] = []
         unknown: list[Slot] = []
         last: datetime | None = None  # what comes after it is not among the first, so it need not be computed
@@ -401,18 +507,19 @@ class Operations:
     def simulate(self, outage: tuple[datetime, datetime], name: str | None) -> Asking[list[Foreseen]]:
         """What an outage would do."""
         start, end = outage
-        if start.tzinfo is None or end.tzinfo is None or end < start:
-            raise InvalidSchedule("an outage is two aware datetimes, its start and its end.")
+        begin, until = _instant(start, "the start of the outage"), _instant(end, "the end of the outage")
+        if until < begin:
+            raise InvalidSchedule("the outage ends before it starts.")
         found: list[Foreseen] = []
 
         def look(entry: Entry) -> None:
             if not entry.enabled or entry.state is None or entry.state.nominal is None:
                 return
-            after = max(micros(start), entry.state.nominal)
-            if after > micros(end):
+            after = max(begin, entry.state.nominal)
+            if after > until:
                 return
             try:
-                foreseen = simulate(entry, entry.state.count, after, micros(end), *self._catching_up)
+                foreseen = simulate(entry, entry.state.count, after, until, *self._catching_up)
             except Exception as exc:  # as above
                 error = uncomputable(entry.name, exc)
                 if name is not None:
@@ -443,29 +550,47 @@ class Operations:
 
     def history(self, name: str | None, since: datetime | None, n: int) -> Asking[list[Happened]]:
         """The newest rows of the ledger, newest first."""
+        low = "-" if since is None else f"{max(0, _instant(since, 'since')) // 1000}-0"
+        _, found = yield from self._rows(name, low, n)
+        if name is not None and not found:
+            yield from self._known(name)
+        return found
+
+    def _rows(self, name: str | None, low: str, n: int) -> Asking[tuple[str, list[Happened]]]:
+        """The id of the newest row of all, and the newest *n* rows of an entry (or of all), newest first."""
+        newest = "0-0"
         found: list[Happened] = []
-        low = "-" if since is None else f"{micros(since) // 1000}-0"
-        high, size = "+", 500
+        high, size = "+", 500 if name is not None or n > 500 else max(1, n)
         while True:
             rows = yield steps.ledger(self.keys, low, high, size, newest_first=True)
+            if high == "+" and rows:
+                newest = rows[0][0]
             for _, row in rows:
-                if name is None or row.get("entry") == name:
+                if len(found) < n and (name is None or row.get("entry") == name):
                     found.append(happened(row))
-                    if len(found) >= n:
-                        return found
-            if len(rows) < size:
-                return found
+            if len(rows) < size or len(found) >= n:
+                return newest, found
             high = f"({rows[-1][0]}"
 
-    def last_news(self, last: int) -> Asking[tuple[str, list[Happened]]]:
-        """The last rows of the ledger, oldest first, and after which to go on."""
-        rows = yield steps.ledger(self.keys, "-", "+", max(1, last), newest_first=True)
-        return (rows[0][0] if rows else "0-0"), [happened(row) for _, row in reversed(rows[:last])]
+    def _known(self, name: str) -> Asking[None]:
+        """NoSuchEntry for a name that neither an entry nor a row of the ledger has."""
+        if (yield steps.exists(self.keys, name)):
+            return
+        _, found = yield from self._rows(name, "-", 1)
+        if not found:
+            raise NoSuchEntry(name)
 
-    def news(self, after: str, wait_ms: int) -> Asking[tuple[str, list[Happened]]]:
-        """Rows of the ledger after a row id, waiting for some for a while."""
+    def last_news(self, name: str | None, last: int) -> Asking[tuple[str, list[Happened]]]:
+        """The last rows of an entry (or of all), oldest first, and the row after which to go on."""
+        newest, found = yield from self._rows(name, "-", last)
+        if name is not None and not found:
+            yield from self._known(name)
+        return newest, found[::-1]
+
+    def news(self, after: str, wait_ms: int) -> Asking[list[tuple[str, Happened]]]:
+        """Rows of the ledger after a row id, each with its own, waiting for some for a while."""
         rows = yield steps.ledger_news(self.keys, after, 500, wait_ms)
-        return (rows[-1][0] if rows else after), [happened(row) for _, row in rows]
+        return [(row_id, happened(row)) for row_id, row in rows]
 
     def health(self, max_lag: float) -> Asking[Verdict]:
         """Whether the schedule as a whole is well."""
@@ -539,6 +664,48 @@ def uncomputable(name: str, exc: Exception) -> Uncomputable:
         f"the slots of entry {name!r} cannot be computed here: "
         + (str(exc) if isinstance(exc, RedlockBeatError) else f"its schedule raised {exc!r}.")
     )
+
+
+def _instant(value: Any, what: str) -> int:
+    """The instant of an aware datetime that somebody gives."""
+    if not isinstance(value, datetime):
+        raise InvalidSchedule(f"{what} is {value!r}, but must be an aware datetime.")
+    if value.tzinfo is None:
+        raise InvalidSchedule(f"{what} must be an aware datetime: a naive one means another instant in each zone.")
+    return micros(value)
+
+
+def _manual(edit: Edit | None) -> list[tuple[str, str]]:
+    return [] if edit is None else edit.manual
+
+
+def _waits(name: str) -> InvalidSchedule:
+    return InvalidSchedule(
+        f"entry {name!r} cannot be renamed now: a trigger, a backfilled slot or one settled by an edit waits to be "
+        "sent under this name. Rename it when that is sent, or copy it."
+    )
+
+
+def _name_in(text: str) -> str | None:
+    """The entry that a waiting item is of; None for rubbish."""
+    try:
+        return ManualItem.parse(text).entry
+    except ValueError:
+        return None
+
+
+def _pages(changes: Sequence[Change | Transfer]) -> Iterator[list[Change | Transfer]]:
+    """Changes of at most :data:`PAGE` names at a time."""
+    page: list[Change | Transfer] = []
+    names = 0
+    for change in changes:
+        if names + len(change.names) > PAGE:
+            yield page
+            page, names = [], 0
+        page.append(change)
+        names += len(change.names)
+    if page:
+        yield page
 
 
 def reaching_back(entry: Entry, start: int) -> Entry:

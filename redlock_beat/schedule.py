@@ -8,24 +8,46 @@ harmless; and it wakes the leader, so it is in force within milliseconds. What i
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import tenacity
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    RedisClusterException,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from .clock import monotonic
 from .config import Settings, settings_of
 from .connection import Target
-from .entry import Entry
-from .errors import InvalidSchedule, InvalidSetting, NoSuchEntry, RedisUnavailable, RedlockBeatError, mask
+from .entry import Changes, Entry, Policies
+from .errors import (
+    AccessDenied,
+    InvalidSchedule,
+    InvalidSetting,
+    NoSuchEntry,
+    RedisUnavailable,
+    RedlockBeatError,
+    mask,
+)
 from .health import Verdict
-from .operations import BATCH_LIMIT, Change, Foreseen, Happened, Operations, Slot
+from .operations import BATCH_LIMIT, Change, Foreseen, Happened, Operations, Slot, Transfer
 from .status import Status
 from .steps import Asking, Step
 from .store import AsyncStore, Store
+from .turns import PLACES, AsyncTurns, News, NoTurn, Turns
+from .zones import zone
 
 T = TypeVar("T")
 Progress = Callable[[int], None]
@@ -37,7 +59,9 @@ NEWS_WAIT = 500
 class _Common:
     """What both kinds of schedule are made of."""
 
-    def __init__(self, app: Any = None, *, settings: Settings | None = None, retry_for: float = 10.0) -> None:
+    def __init__(
+        self, app: Any = None, *, settings: Settings | None = None, retry_for: float = 10.0, timezone: str = "UTC"
+    ) -> None:
         if app is None and settings is None:
             raise InvalidSetting(
                 f"{type(self).__name__} needs a Celery app, or use {type(self).__name__}.from_url('redis://...')."
@@ -45,8 +69,12 @@ class _Common:
         self.app = app
         self.settings = settings if settings is not None else settings_of(app)
         self.retry_for = retry_for
+        zone(timezone)
         self._target = Target(self.settings)
-        self._operations = Operations(app, self.settings, self._target.keys)
+        self._operations = Operations(app, self.settings, self._target.keys, timezone)
+        self._news = News()
+        # No more callers at a time than there are connections.
+        self._places = max(1, min(PLACES, int(self.settings.redis_options.get("max_connections") or PLACES)))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} at {self._target}, prefix {self.settings.prefix}>"
@@ -61,10 +89,20 @@ class _Common:
         }
 
     def _said_clearly(self, exc: Exception, step: Step[Any]) -> RedisUnavailable:
+        if isinstance(exc, NoTurn):
+            return RedisUnavailable(
+                f"Redis at {self._target} answered nobody for {self.retry_for:g} s; this call waited for its turn "
+                f"behind {self._places} others and was not made."
+            )
         if isinstance(exc, OutOfMemoryError):
             return RedisUnavailable(
                 f"Redis at {self._target} is full and refuses writes ({mask(exc)}); nothing was changed. "
                 "Free memory or raise maxmemory."
+            )
+        if _denied(exc):
+            return AccessDenied(
+                f"Redis at {self._target} refuses access ({mask(exc)}); nothing was changed. Check user and password "
+                "in redlock_beat_url and the user's ACL rule; `celery redlock doctor` prints the smallest that will do."
             )
         if isinstance(exc, ResponseError):
             return RedisUnavailable(f"Redis at {self._target} refused the command: {mask(exc)}")
@@ -86,18 +124,24 @@ class Schedule(_Common):
     >>> schedule.pause("report", note="month's end")    # doctest: +SKIP
     """
 
-    def __init__(self, app: Any = None, *, settings: Settings | None = None, retry_for: float = 10.0) -> None:
-        super().__init__(app, settings=settings, retry_for=retry_for)
+    def __init__(
+        self, app: Any = None, *, settings: Settings | None = None, retry_for: float = 10.0, timezone: str = "UTC"
+    ) -> None:
+        super().__init__(app, settings=settings, retry_for=retry_for, timezone=timezone)
         self._store = Store(self._target)
+        self._turns = Turns(self._places)
+        self._lock = threading.Lock()
 
     @classmethod
-    def from_url(cls, url: str, *, prefix: str = "redlock-beat", **settings: Any) -> Schedule:
+    def from_url(cls, url: str, *, prefix: str = "redlock-beat", timezone: str = "UTC", **settings: Any) -> Schedule:
         """A schedule where no Celery app is at hand; tasks are then given by name.
+
+        *timezone* is that of entries that name none; it should be the app's.
 
         >>> Schedule.from_url("redis://localhost:6379/0").settings.prefix
         'redlock-beat'
         """
-        return cls(settings=Settings(url=url, prefix=prefix, **settings))
+        return cls(settings=Settings(url=url, prefix=prefix, **settings), timezone=timezone)
 
     def _do(self, asking: Asking[T]) -> T:
         """Take the steps an operation asks for."""
@@ -116,9 +160,12 @@ class Schedule(_Common):
 
     def _patiently(self, step: Step[Any]) -> Any:
         try:
-            return tenacity.Retrying(**self._patience())(self._store.run, step)
-        except (RedisError, OSError) as exc:
+            with self._turns.turn(self.retry_for):
+                answer = tenacity.Retrying(**self._patience())(self._store.run, step)
+        except _TROUBLE as exc:
             raise self._said_clearly(exc, step) from None
+        self._turns.answered = monotonic()
+        return answer
 
     # --- reading ---
 
@@ -131,8 +178,17 @@ class Schedule(_Common):
     def __len__(self) -> int:
         return self.count()
 
+    def __delitem__(self, name: str) -> None:
+        self.remove(name)
+
     def __iter__(self) -> Iterator[Entry]:
         return self.entries()
+
+    def __enter__(self) -> Schedule:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def entry(self, name: str) -> Entry:
         """The entry of this name; :class:`NoSuchEntry` when there is none. The same as ``schedule[name]``.
@@ -212,20 +268,20 @@ class Schedule(_Common):
         replace: bool = False,
         run_now: bool = False,
         relative: bool = False,
-        **policies: Any,
+        **policies: Unpack[Policies],
     ) -> Entry:
         """Add an entry. It first fires at its first slot from now, or at once with ``run_now=True``.
 
         *task* is a task, a signature or a name. *when* is seconds, a timedelta, a crontab, solar,
-        rrule or other schedule, or an aware datetime for one shot.
+        rrule or other schedule, a text (``"0 7 * * 1-5"``, ``"10m"``), or an aware datetime for one shot.
 
         >>> schedule.add("mail", "tasks.mail", crontab(minute=0), missed="skip", grace=60)  # doctest: +SKIP
         """
-        entry = self._operations.making(name, task, when, args, kwargs, options, policies, relative)
+        entry = self._operations.making(name, task, when, args, kwargs, options, dict(policies), relative)
         change = self._operations.adding(entry, replace_existing=replace, run_now=run_now)
         return self._one(change)
 
-    def update(self, name: str, *, revision: int | None = None, **changes: Any) -> Entry:
+    def update(self, name: str, *, revision: int | None = None, **changes: Unpack[Changes]) -> Entry:
         """Change parts of an entry: task, when, args, kwargs, options, or any policy.
 
         With *revision*, the edit is refused with StaleRevision when somebody else has edited the entry
@@ -233,10 +289,26 @@ class Schedule(_Common):
 
         >>> schedule.update("mail", args=(7,), revision=3)   # doctest: +SKIP
         """
-        return self._one(self._operations.updating(name, revision, changes))
+        return self._one(self._operations.updating(name, revision, dict(changes)))
+
+    def copy(self, name: str, new: str, **changes: Unpack[Changes]) -> Entry:
+        """Add an entry that says what another says, perhaps with some changes. It counts from now.
+
+        >>> schedule.copy("mail", "mail-late", when="0 22 * * *")   # doctest: +SKIP
+        """
+        return self._one(self._operations.copying(name, new, dict(changes)))
+
+    def rename(self, name: str, new: str, *, revision: int | None = None) -> Entry:
+        """Give an entry another name, at one stroke: its next slot, its state and its task ids stay as they are.
+
+        Rows of the ledger keep the name that was sent. A configured entry is renamed in ``beat_schedule``.
+
+        >>> schedule.rename("mail", "mail-hourly")   # doctest: +SKIP
+        """
+        return self._one(self._operations.renaming(name, new, revision))
 
     def remove(self, name: str, *, revision: int | None = None) -> None:
-        """Remove an entry. It wins over a tick in flight: nothing more is sent.
+        """Remove an entry, as ``del schedule[name]`` does. It wins over a tick in flight: nothing more is sent.
 
         >>> schedule.remove("mail")   # doctest: +SKIP
         """
@@ -285,7 +357,7 @@ class Schedule(_Common):
         """
         return Batch(self, progress)
 
-    def _one(self, change: Change) -> Entry:
+    def _one(self, change: Change | Transfer) -> Entry:
         entry: Entry = self._do(self._operations.one(change))
         return entry
 
@@ -321,10 +393,45 @@ class Schedule(_Common):
 
         >>> for row in schedule.follow("mail"): ...   # doctest: +SKIP
         """
-        row_id, found = self._do(self._operations.last_news(last))
+        row_id, found = self._do(self._operations.last_news(name, last))
         while True:
             yield from (row for row in found if name is None or row.entry == name)
-            row_id, found = self._do(self._operations.news(row_id, NEWS_WAIT))
+            row_id, found = self._later(row_id)
+
+    def _later(self, row_id: str) -> tuple[str, list[Happened]]:
+        """Rows after one, once there are any: whoever finds nobody reading reads for all who follow."""
+        while True:
+            with self._lock:
+                kept = self._news.after(row_id)
+                reading = self._news.reading
+                if kept == [] and reading is None:
+                    mine = self._news.reading = concurrent.futures.Future[None]()
+                    start = self._news.start(row_id)
+                else:
+                    mine = None
+            if kept is None:  # it is too far behind the others
+                kept = self._do(self._operations.news(row_id, 0))
+                row_id = row_id if kept else str(self._news.since)
+            if kept:
+                return kept[-1][0], [row for _, row in kept]
+            if mine is not None:
+                self._read_for_all(mine, start)
+            elif reading is not None:
+                reading.result()
+
+    def _read_for_all(self, mine: concurrent.futures.Future[None], start: str) -> None:
+        error: BaseException | None = None
+        rows: list[tuple[str, Happened]] = []
+        try:
+            rows = self._do(self._operations.news(start, NEWS_WAIT))
+        except BaseException as exc:
+            error = exc if isinstance(exc, RedlockBeatError) else None
+            raise
+        finally:
+            with self._lock:
+                self._news.add(rows)
+                self._news.reading = None
+            mine.set_result(None) if error is None else mine.set_exception(error)
 
     def status(self) -> Status:
         """Who leads, what waits, what is wrong.
@@ -360,18 +467,25 @@ class AsyncSchedule(_Common):
     ...             print(entry.name, entry.next_due)
     """
 
-    def __init__(self, app: Any = None, *, settings: Settings | None = None, retry_for: float = 10.0) -> None:
-        super().__init__(app, settings=settings, retry_for=retry_for)
+    def __init__(
+        self, app: Any = None, *, settings: Settings | None = None, retry_for: float = 10.0, timezone: str = "UTC"
+    ) -> None:
+        super().__init__(app, settings=settings, retry_for=retry_for, timezone=timezone)
         self._store = AsyncStore(self._target)
+        self._turns = AsyncTurns(self._places)
 
     @classmethod
-    def from_url(cls, url: str, *, prefix: str = "redlock-beat", **settings: Any) -> AsyncSchedule:
+    def from_url(
+        cls, url: str, *, prefix: str = "redlock-beat", timezone: str = "UTC", **settings: Any
+    ) -> AsyncSchedule:
         """A schedule where no Celery app is at hand; tasks are then given by name.
+
+        *timezone* is that of entries that name none; it should be the app's.
 
         >>> AsyncSchedule.from_url("redis://localhost:6379/0").settings.prefix
         'redlock-beat'
         """
-        return cls(settings=Settings(url=url, prefix=prefix, **settings))
+        return cls(settings=Settings(url=url, prefix=prefix, **settings), timezone=timezone)
 
     async def __aenter__(self) -> AsyncSchedule:
         return self
@@ -396,9 +510,12 @@ class AsyncSchedule(_Common):
 
     async def _patiently(self, step: Step[Any]) -> Any:
         try:
-            return await tenacity.AsyncRetrying(**self._patience())(self._store.run, step)
-        except (RedisError, OSError) as exc:
+            async with self._turns.turn(self.retry_for):
+                answer: Any = await tenacity.AsyncRetrying(**self._patience())(self._store.run, step)
+        except _TROUBLE as exc:
             raise self._said_clearly(exc, step) from None
+        self._turns.answered = monotonic()
+        return answer
 
     # --- reading ---
 
@@ -478,21 +595,35 @@ class AsyncSchedule(_Common):
         replace: bool = False,
         run_now: bool = False,
         relative: bool = False,
-        **policies: Any,
+        **policies: Unpack[Policies],
     ) -> Entry:
         """As :meth:`Schedule.add`.
 
         >>> await schedule.add("mail", "tasks.mail", crontab(minute=0))   # doctest: +SKIP
         """
-        entry = self._operations.making(name, task, when, args, kwargs, options, policies, relative)
+        entry = self._operations.making(name, task, when, args, kwargs, options, dict(policies), relative)
         return await self._one(self._operations.adding(entry, replace_existing=replace, run_now=run_now))
 
-    async def update(self, name: str, *, revision: int | None = None, **changes: Any) -> Entry:
+    async def update(self, name: str, *, revision: int | None = None, **changes: Unpack[Changes]) -> Entry:
         """As :meth:`Schedule.update`.
 
         >>> await schedule.update("mail", args=(7,))   # doctest: +SKIP
         """
-        return await self._one(self._operations.updating(name, revision, changes))
+        return await self._one(self._operations.updating(name, revision, dict(changes)))
+
+    async def copy(self, name: str, new: str, **changes: Unpack[Changes]) -> Entry:
+        """As :meth:`Schedule.copy`.
+
+        >>> await schedule.copy("mail", "mail-late", when="0 22 * * *")   # doctest: +SKIP
+        """
+        return await self._one(self._operations.copying(name, new, dict(changes)))
+
+    async def rename(self, name: str, new: str, *, revision: int | None = None) -> Entry:
+        """As :meth:`Schedule.rename`.
+
+        >>> await schedule.rename("mail", "mail-hourly")   # doctest: +SKIP
+        """
+        return await self._one(self._operations.renaming(name, new, revision))
 
     async def remove(self, name: str, *, revision: int | None = None) -> None:
         """As :meth:`Schedule.remove`.
@@ -541,7 +672,7 @@ class AsyncSchedule(_Common):
         """
         return AsyncBatch(self, progress)
 
-    async def _one(self, change: Change) -> Entry:
+    async def _one(self, change: Change | Transfer) -> Entry:
         entry: Entry = await self._do(self._operations.one(change))
         return entry
 
@@ -573,12 +704,43 @@ class AsyncSchedule(_Common):
 
         >>> async for row in schedule.follow("mail"): ...   # doctest: +SKIP
         """
-        row_id, found = await self._do(self._operations.last_news(last))
+        row_id, found = await self._do(self._operations.last_news(name, last))
         while True:
             for row in found:
                 if name is None or row.entry == name:
                     yield row
-            row_id, found = await self._do(self._operations.news(row_id, NEWS_WAIT))
+            row_id, found = await self._later(row_id)
+
+    async def _later(self, row_id: str) -> tuple[str, list[Happened]]:
+        """Rows after one, once there are any: whoever finds nobody reading reads for all who follow."""
+        while True:
+            kept = self._news.after(row_id)
+            if kept is None:  # it is too far behind the others
+                kept = await self._do(self._operations.news(row_id, 0))
+                row_id = row_id if kept else str(self._news.since)
+            if kept:
+                return kept[-1][0], [row for _, row in kept]
+            reading = self._news.reading
+            if reading is not None:
+                await asyncio.shield(reading)
+            else:
+                await self._read_for_all(row_id)
+
+    async def _read_for_all(self, row_id: str) -> None:
+        mine = self._news.reading = asyncio.get_running_loop().create_future()
+        error: BaseException | None = None
+        try:
+            self._news.add(await self._do(self._operations.news(self._news.start(row_id), NEWS_WAIT)))
+        except BaseException as exc:
+            error = exc if isinstance(exc, RedlockBeatError) else None
+            raise
+        finally:
+            self._news.reading = None
+            if error is None:
+                mine.set_result(None)
+            else:
+                mine.set_exception(error)
+                mine.exception()  # told here already, whether or not others wait
 
     async def status(self) -> Status:
         """As :meth:`Schedule.status`.
@@ -608,14 +770,14 @@ class _Recorder:
     def __init__(self, operations: Operations, progress: Progress | None) -> None:
         self._operations = operations
         self._progress = progress
-        self._changes: list[Change] = []
+        self._changes: list[Change | Transfer] = []
         #: What each edit would have returned, in order; filled when the batch is applied.
         self.results: list[Any] = []
 
     def __len__(self) -> int:
         return len(self._changes)
 
-    def _record(self, change: Change) -> None:
+    def _record(self, change: Change | Transfer) -> None:
         if len(self._changes) >= BATCH_LIMIT:
             raise InvalidSchedule(f"a batch takes at most {BATCH_LIMIT} changes; use more than one.")
         self._changes.append(change)
@@ -638,15 +800,23 @@ class _Recorder:
         replace: bool = False,
         run_now: bool = False,
         relative: bool = False,
-        **policies: Any,
+        **policies: Unpack[Policies],
     ) -> None:
         """As :meth:`Schedule.add`."""
-        entry = self._operations.making(name, task, when, args, kwargs, options, policies, relative)
+        entry = self._operations.making(name, task, when, args, kwargs, options, dict(policies), relative)
         self._record(self._operations.adding(entry, replace_existing=replace, run_now=run_now))
 
-    def update(self, name: str, *, revision: int | None = None, **changes: Any) -> None:
+    def update(self, name: str, *, revision: int | None = None, **changes: Unpack[Changes]) -> None:
         """As :meth:`Schedule.update`."""
-        self._record(self._operations.updating(name, revision, changes))
+        self._record(self._operations.updating(name, revision, dict(changes)))
+
+    def copy(self, name: str, new: str, **changes: Unpack[Changes]) -> None:
+        """As :meth:`Schedule.copy`."""
+        self._record(self._operations.copying(name, new, dict(changes)))
+
+    def rename(self, name: str, new: str, *, revision: int | None = None) -> None:
+        """As :meth:`Schedule.rename`."""
+        self._record(self._operations.renaming(name, new, revision))
 
     def remove(self, name: str, *, revision: int | None = None) -> None:
         """As :meth:`Schedule.remove`."""
@@ -716,10 +886,26 @@ def _once(step: Step[T]) -> Asking[T]:
     return answer
 
 
+#: What a step may meet: Redis and the network, a cluster that cannot be reached, no turn.
+_TROUBLE = (RedisError, OSError, RedisClusterException, NoTurn)
+
+
+_REFUSALS = (
+    "AuthenticationError", "WRONGPASS", "NOAUTH", "username-password", "ACL failure", "The user executing the script",
+)  # fmt: skip
+
+
+def _denied(exc: BaseException) -> bool:
+    """Whether Redis refuses access, also where redis-py tells it in the words of a Sentinel or a cluster."""
+    if isinstance(exc, (AuthenticationError, AuthorizationError, NoPermissionError)):
+        return True
+    return any(word in str(exc) for word in _REFUSALS)
+
+
 def _passing(exc: BaseException) -> bool:
     """Whether an error is one of those that pass: Redis away, loading, or failing over."""
-    if isinstance(exc, RedlockBeatError):
+    if isinstance(exc, RedlockBeatError) or _denied(exc):
         return False
-    if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError)):
-        return type(exc).__name__ not in ("AuthenticationError", "AuthorizationError")
+    if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError, RedisClusterException)):
+        return True
     return isinstance(exc, ResponseError) and str(exc).startswith(("READONLY", "LOADING", "MASTERDOWN", "TRYAGAIN"))

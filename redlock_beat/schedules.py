@@ -20,8 +20,10 @@ fixed                               the same                             first p
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -30,7 +32,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
-from .clock import MICROS, micros, moment, monotonic, naive_micros, spelled
+from .clock import MICROS, micros, moment, monotonic, naive_micros, span_of, spelled
 from .errors import InvalidSchedule, Uncomputable
 from .zones import offset_at, read_wall, segment, zone
 
@@ -156,6 +158,8 @@ class Interval:
         seconds = every.total_seconds() if isinstance(every, timedelta) else every
         if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds):
             raise InvalidSchedule(f"{every!r} is not a number of seconds.")
+        if not isinstance(relative, bool):
+            raise InvalidSchedule(f"relative is {relative!r}, but must be true or false.")
         length = round(seconds * MICROS)
         if not _MIN_EVERY <= length <= 3_660 * 86400 * MICROS:
             raise InvalidSchedule(
@@ -225,6 +229,19 @@ def _first_reading(name: str, local: int) -> int:
 _FIELDS = (
     ("minute", 60, 0), ("hour", 24, 0), ("day_of_month", 31, 1), ("month_of_year", 12, 1), ("day_of_week", 7, 0),
 )  # fmt: skip
+_ORDER = "minute, hour, day of month, month, day of week"
+_NICKNAMES = {
+    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
+}  # fmt: skip
+_WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
+_MONTHS = (
+    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
+    "december",
+)  # fmt: skip
+_NAMES = {"month_of_year": _MONTHS, "day_of_week": _WEEKDAYS}
+_CRON_PART = re.compile(r"(\*|(\d+|[a-z]+)(?:-(\d+|[a-z]+))?)(?:/(\d+))?", re.ASCII)
+_LAST_OR_NEAR = re.compile(r"l|lw|l-\d+|\d+w|(?:sun|mon|tue|wed|thu|fri|sat|[0-7])l")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +276,11 @@ class Crontab:
         >>> Crontab.parse("0 7 * * 1-5").hour
         '7'
         """
-        parts = text.split()
+        parts = _NICKNAMES.get(text.strip().lower(), text).split()
         if len(parts) != 5:
             raise InvalidSchedule(
-                f"{text!r} has {len(parts)} fields, but a crontab has five: "
-                "minute, hour, day of month, month, day of week, as in '0 7 * * 1-5'."
+                f"{text[:200]!r} has {len(parts)} fields, but a crontab has five: {_ORDER}, as in '0 7 * * 1-5'."
+                + (" There is no field for seconds: an interval (10s) has them." if len(parts) == 6 else "")
             )
         return cls(*parts)
 
@@ -280,7 +297,7 @@ class Crontab:
 
 def _cron_text(value: Any) -> str:
     if isinstance(value, str):
-        return "".join(value.split()) or value
+        return re.sub(r"\s*([,/-])\s*", r"\1", value.strip()) or value
     if isinstance(value, int):
         return str(value)
     return ",".join(str(int(one)) for one in sorted(value))
@@ -295,6 +312,7 @@ def _cron_plan(*texts: str) -> _CronPlan:
         try:
             if not isinstance(text, str) or not text or len(text) > 500:
                 raise ValueError("it must be 1 to 500 characters")
+            _means_what_it_says(text, name, size)
             found = crontab_parser(size, low).parse(text)
         except (ValueError, IndexError, ZeroDivisionError) as exc:
             raise InvalidSchedule(f"the crontab field {name}={text!r} cannot be used: {exc}.") from None
@@ -318,6 +336,63 @@ def _cron_plan(*texts: str) -> _CronPlan:
     if plan.day_from(_FIRST_DAY + 20_000) is None:
         raise InvalidSchedule(f"the crontab {' '.join(texts)!r} never comes: no such day exists.")
     return plan
+
+
+def _means_what_it_says(text: str, name: str, size: int) -> None:
+    """ValueError where Celery's parser takes a text for something else than it says.
+
+    The parser looks at the first letters of a name alone, in any field, and not beyond what it knows: to
+    it ``mon#1`` is every Monday, ``sundae`` a Sunday, and the minute ``feb`` the second.
+    """
+    for part in text.lower().split(","):
+        found = None if _LAST_OR_NEAR.fullmatch(part) else _CRON_PART.fullmatch(part)
+        if found is None:
+            raise ValueError(_instead(part, name))
+        whole, first, last, step = found.groups()
+        for word in (first, last):
+            if word and not word.isdigit():
+                _check_name(word, name)
+            elif word == "7" and name == "day_of_week":
+                raise ValueError("Sunday is 0, or sun")
+        if step and whole != "*" and last is None:
+            raise ValueError(f"a step needs a range or a star: write {first}-{size - 1}/{step}, or */{step}")
+        if step and whole == "*" and int(step) > size:
+            raise ValueError(
+                f"a step of {step} is more than the field's {size} values, so it would come once in each round of the "
+                "field: take an interval (90m) for every so often, or leave the step out"
+            )
+
+
+def _check_name(word: str, name: str) -> None:
+    names = _NAMES.get(name)
+    if names is None:
+        raise ValueError(f"{word!r} is a name, but this field takes numbers; the fields are {_ORDER}")
+    if len(word) < 3 or not any(one.startswith(word) for one in names):
+        near = difflib.get_close_matches(word, names, 1, 0.4)
+        raise ValueError(
+            f"{word!r} is not a name known here" + (f": did you mean {near[0][:3]!r}?" if near else "")
+            + f" The names are {', '.join(one[:3] for one in names)}"
+        )  # fmt: skip
+
+
+def _instead(part: str, name: str) -> str:
+    """What to write for what other crons have and this one does not."""
+    nth = re.fullmatch(r"([a-z]{3,9}|[0-6])#([1-5])", part)
+    if nth and name == "day_of_week":
+        day, turn = nth[1], int(nth[2])
+        last = min(7 * turn, 31)
+        return (
+            f"there is no '#' here: for weekday number {turn} of its kind in a month, write day_of_month="
+            f"'{7 * turn - 6}-{last}' and day_of_week={day!r} (both must match)"
+        )
+    if part == "?":
+        return "there is no '?' here: write '*'"
+    if _LAST_OR_NEAR.fullmatch(part):
+        return (
+            "there is no 'L' or 'W' here: write an rrule, such as FREQ=MONTHLY;BYMONTHDAY=-1 (the last day of a month) "
+            "or FREQ=MONTHLY;BYDAY=-1FR (its last Friday)"
+        )
+    return f"{part!r} is not a number, a name, a range (1-5), a star, or one of these with a step (*/15, 8-18/2)"
 
 
 @dataclass(frozen=True)
@@ -423,6 +498,9 @@ class Solar:
     kind: ClassVar[str] = "solar"
 
     def __post_init__(self) -> None:
+        for name, value, most in (("latitude", self.latitude, 90), ("longitude", self.longitude, 180)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not -most <= value <= most:
+                raise InvalidSchedule(f"{name} is {value!r}, but must be a number from -{most} to {most}.")
         self._celery()
 
     def _celery(self) -> Any:
@@ -893,13 +971,18 @@ class Custom:
 # --- from what users write -------------------------------------------------------------------------
 
 _KINDS: dict[str, Callable[[dict[str, Any]], Spec]] = {
-    "interval": lambda d: Interval.of(d["every"], bool(d.get("relative", False))),
+    "interval": lambda d: Interval.of(d["every"], d.get("relative", False)),
     "crontab": lambda d: Crontab.parse(d["cron"]),
     "solar": lambda d: Solar(d["event"], float(d["lat"]), float(d["lon"])),
     "rrule": lambda d: RRule(d["rule"], datetime.fromisoformat(d["start"])),
     "once": lambda d: Once.of(datetime.fromisoformat(d["at"])),
     "custom": lambda d: Custom(str(d["name"]), json.dumps(d["data"], sort_keys=True)),
 }
+#: What the data of each kind consists of; in brackets what may be left out.
+_PARTS = {
+    "interval": ("every", "[relative]"), "crontab": ("cron",), "solar": ("event", "lat", "lon"),
+    "rrule": ("rule", "start"), "once": ("at",), "custom": ("name", "data"),
+}  # fmt: skip
 
 
 def from_data(kind: str, data: dict[str, Any]) -> Spec:
@@ -911,6 +994,16 @@ def from_data(kind: str, data: dict[str, Any]) -> Spec:
     make = _KINDS.get(kind)
     if make is None:
         raise InvalidSchedule(f"{kind!r} is not a kind of schedule; there are {', '.join(_KINDS)}.")
+    parts = _PARTS[kind]
+    unknown = sorted(set(data) - {part.strip("[]") for part in parts})
+    missing = sorted({part for part in parts if part[0] != "["} - set(data))
+    if unknown or missing:
+        said = " and ".join([*(f"no {part!r}" for part in missing), *(f"{part!r}" for part in unknown)])
+        others = sorted(other for other, its in _PARTS.items() if other != kind and set(unknown) & set(its))
+        raise InvalidSchedule(
+            f"a schedule of kind {kind!r} consists of {', '.join(parts)}; this one has {said}."
+            + (f' For another kind say so: "kind": {json.dumps(others[0])}, with its parts alone.' if others else "")
+        )
     try:
         return make(data)
     except (KeyError, TypeError, ValueError) as exc:
@@ -925,8 +1018,19 @@ def as_spec(when: Any, *, zone_name: str = "UTC", relative: bool = False) -> Spe
     >>> as_spec(timedelta(minutes=5))
     Interval(every=300000000, relative=False)
     """
-    if isinstance(when, (Interval, Crontab, Solar, RRule, Once, Custom)):
+    spec = _spec_of(when, zone_name, relative)
+    if relative and not isinstance(spec, Interval):
+        raise InvalidSchedule(f"relative=True is for intervals, and this is a schedule of kind {spec.kind!r}.")
+    return spec
+
+
+def _spec_of(when: Any, zone_name: str, relative: bool) -> Spec:
+    if isinstance(when, Interval):
+        return Interval(when.every, relative or when.relative)
+    if isinstance(when, (Crontab, Solar, RRule, Once, Custom)):
         return when
+    if isinstance(when, str):
+        return _spec_of_text(when, relative)
     if isinstance(when, (int, float, timedelta)):
         return Interval.of(when, relative)
     if isinstance(when, datetime):
@@ -946,9 +1050,23 @@ def as_spec(when: Any, *, zone_name: str = "UTC", relative: bool = False) -> Spe
     if type(when) is celery_schedules.solar:
         return Solar(when.event, float(when.lat), float(when.lon))
     raise InvalidSchedule(
-        f"{when!r} is not a schedule known here. Give seconds, a timedelta, a crontab, solar or rrule, an aware "
-        "datetime for one shot, or register your own class with register_schedule()."
+        f"{when!r} is not a schedule known here. Give seconds, a timedelta, a crontab (also as '0 7 * * 1-5'), solar "
+        "or rrule, an aware datetime for one shot, or register your own class with register_schedule()."
     )
+
+
+def _spec_of_text(text: str, relative: bool) -> Spec:
+    """A crontab of five fields, or a span."""
+    words = text.split()
+    if len(words) > 2 or text.strip().startswith("@"):
+        return Crontab.parse(text)
+    try:
+        return Interval.of(span_of(text), relative)
+    except InvalidSchedule as exc:
+        raise InvalidSchedule(
+            f"{text[:200]!r} is not a schedule: as a text, write a crontab of five fields (0 7 * * 1-5) or a span "
+            f"(10m, 1h30m, seconds). {exc}"
+        ) from None
 
 
 def next_due(

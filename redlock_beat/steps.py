@@ -172,6 +172,11 @@ def pairs(key: str, cursor: str, count: int) -> Step[tuple[str, dict[str, str]]]
     return Step(lambda got: (str(got[0]), dict(got[1])), commands=[("HSCAN", key, cursor, "COUNT", count)])
 
 
+def waiting(keys: Keys, skip: int, count: int) -> Step[list[str]]:
+    """Some items of ``manual``, those sent last first: what a leader takes meanwhile does not move them."""
+    return Step(list, commands=[("ZRANGE", keys.manual, -skip - count, -skip - 1)])
+
+
 def edit(
     keys: Keys,
     edits: Sequence[Edit],
@@ -212,8 +217,9 @@ def ledger(keys: Keys, low: str, high: str, count: int, newest_first: bool) -> S
 
 
 def ledger_news(keys: Keys, after: str, count: int, wait_ms: int) -> Step[list[tuple[str, dict[str, str]]]]:
-    """Rows of the ledger after a row id; waits for some, so long at most."""
-    words = ["XREAD", "COUNT", count, "BLOCK", wait_ms, "STREAMS", keys.ledger, after]
+    """Rows of the ledger after a row id; waits for some, so long at most (0: not at all)."""
+    block = ("BLOCK", wait_ms) if wait_ms else ()
+    words = ["XREAD", "COUNT", count, *block, "STREAMS", keys.ledger, after]
 
     def parse(got: Any) -> list[tuple[str, dict[str, str]]]:
         streams = list(got.values()) if isinstance(got, dict) else [one[1] for one in got or ()]

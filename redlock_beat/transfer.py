@@ -170,12 +170,16 @@ def _read_line(text: str, number: int) -> dict[str, Any]:
     if len(text) > MAX_LINE:
         raise InvalidSchedule(f"line {number} is longer than {MAX_LINE} characters.")
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_no_constant)
     except ValueError as exc:
         raise InvalidSchedule(f"line {number} is not JSON ({exc}); nothing was taken.") from None
     if not isinstance(data, dict):
         raise InvalidSchedule(f"line {number} is not an object; nothing was taken.")
     return data
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"it holds {name}")
 
 
 def _arrival(data: dict[str, Any], number: int) -> Arrival | tuple[str, str] | None:

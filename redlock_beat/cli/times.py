@@ -16,8 +16,7 @@ from typing import Any
 
 import click
 
-from ..clock import moment
-from ..documents import span_of
+from ..clock import moment, span_of
 from ..errors import InvalidSchedule
 from ..schedules import Once
 from ..zones import zone, zone_name

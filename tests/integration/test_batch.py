@@ -193,7 +193,8 @@ def test_both_schedules_have_the_same_methods_with_the_same_arguments():
 
     assert shape(Schedule) == shape(AsyncSchedule)
     edits = shape(Batch).keys() - {"record"}
-    assert edits == {"add", "add_periodic_task", "update", "remove", "pause", "resume", "trigger"}
+    assert edits == {"add", "add_periodic_task", "update", "remove", "pause", "resume", "trigger",
+                     "copy", "rename"}  # fmt: skip
     assert {name: shape(Batch)[name] for name in edits} == {name: shape(Schedule)[name] for name in edits}
     assert shape(Batch) == shape(AsyncBatch)
 

@@ -230,7 +230,7 @@ def test_editing(cli, monkeypatch, tmp_path):
     entry = cli.schedule["a"]
     assert (entry.kwargs, entry.args, entry.grace) == ({"to": {"x": 2}}, (1, [3], "new"), 5.0)
     assert (str(entry.schedule), entry.revision) == ("every 2 min", 2)
-    for wrong in ("nothing=1", "args.9=1", "args.x=1", "task.x=1", "kwargs.no.x=1", "kwargs", "when=5", "args.7.1=1",
+    for wrong in ("nothing=1", "args.9=1", "args.x=1", "task.x=1", "kwargs.no.x=1", "kwargs", "when=soon", "args.7.1=1",
                   "when.kind=magic", "starts=soon", "missed=perhaps"):  # fmt: skip
         assert "Error: " in cli("edit", "a", "--set", wrong, code=2), wrong
     assert "Nothing was changed" in cli("edit", "a", "--set", "grace=5.0")
@@ -511,3 +511,25 @@ def test_values_that_json_has_no_type_for_are_shown(cli):
     cli("edit", "a", "--set", "missed=all")
     entry = cli.schedule["a"]
     assert (entry.args, entry.options["expires"], entry.note) == ((at, b"x"), at, "kept")
+
+
+def test_values_that_json_has_no_type_for_are_shown_and_survive_an_edit(cli, valkey):
+    from decimal import Decimal
+    from uuid import UUID
+
+    at = datetime(2027, 1, 1, 7, tzinfo=UTC)
+    args = (at, UUID(int=7), Decimal("1.50"), b"\xff")
+    cli.schedule.add("a", "t", 60, args=args, kwargs={"at": at}, options={"expires": at})
+    assert "a" in cli("list")
+    for verb in ("list", "show"):
+        (shown,) = [json.loads(cli(verb, *(("a",) if verb == "show" else ()), "--json"))]
+        assert shown["options"]["expires"] == {"__type__": "datetime", "__value__": at.isoformat()}
+    assert at.isoformat() in cli("show", "a")
+    cli("edit", "a", "--set", "note=x", "--set", "args.1=5", "--json")
+    entry = cli.schedule["a"]
+    assert (entry.note, entry.kwargs, entry.options) == ("x", {"at": at}, {"expires": at})
+    assert entry.args == (at, 5, *args[2:])
+    assert "true or false" in cli("edit", "a", "--set", "enabled=no", code=2)
+    assert "consists of every" in cli("edit", "a", "--set", "when.cron=0 8 * * *", code=2)
+    cli("edit", "a", "--set", "when=0 8 * * 1-5", "--set", "grace=10m")
+    assert (str(cli.schedule["a"].schedule), cli.schedule["a"].grace) == ("0 8 * * 1-5", 600.0)

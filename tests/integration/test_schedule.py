@@ -113,7 +113,7 @@ def test_errors_say_what_to_do(schedule):
         ({"when": datetime(2030, 10, 27, 2, 30), "timezone": "Europe/Berlin"}, "twice"),
         ({"args": "text"}, "args"),
         ({"args": (object(),)}, "JSON"),
-        ({"args": (float("nan"),)}, "changed"),
+        ({"args": (float("nan"),)}, "no NaN"),
         ({"kwargs": {1: 2}}, "changed"),
         ({"kwargs": [1]}, "kwargs"),
         ({"options": {"task_id": "x"}}, "task_id"),
@@ -427,3 +427,172 @@ def test_a_schedule_needs_somewhere_to_be():
     with pytest.raises(InvalidSetting, match="from_url"):
         Schedule()
     assert "127.0.0.1" in repr(Schedule.from_url("redis://127.0.0.1:1"))
+
+
+# --- another name, and a copy ----------------------------------------------------------------------
+
+
+def test_a_rename_keeps_uid_phase_state_and_ids(sched, valkey, beats):
+    from redlock_beat.render import task_id
+
+    made = sched.add("old", "t", 0.3, args=(1,), missed="all")
+    sched.add("other", "t", 60)
+    beat = beats(valkey).lead()
+    beat.until(lambda: sched["old"].total_run_count >= 2)
+    before = sched["old"]
+    after = sched.rename("old", "new")
+    assert (after.uid, after.anchor, after.args, after.missed) == (made.uid, made.anchor, (1,), "all")
+    assert after.state.nominal >= before.state.nominal
+    assert after.revision == before.revision + 1
+    assert "old" not in sched
+    assert sched["new"] == after
+    beat.until(lambda: sched["new"].total_run_count >= before.total_run_count + 2)
+    due = [(row["nominal"], row["id"]) for row in ledger(valkey.client(), "sent")]
+    assert len(due) == len(set(due))  # no slot twice, whatever its name
+    assert due == [(nominal, task_id("redlock-beat", made.uid, int(nominal))) for nominal, _ in due]
+    slots = [int(nominal) for nominal, _ in due]
+    assert [b - a for a, b in zip(slots, slots[1:], strict=False)] == [300_000] * (len(slots) - 1)  # and none left out
+    with pytest.raises(EntryExists):
+        sched.rename("new", "other")
+    with pytest.raises(StaleRevision):
+        sched.rename("new", "newer", revision=1)
+    with pytest.raises(NoSuchEntry):
+        sched.rename("old", "newer")
+    assert valkey.client().hlen(K.state) == valkey.client().hlen(K.entries) == 2
+
+
+def test_a_rename_keeps_the_time_of_a_retry_and_a_pause(sched, valkey):
+    sched.add("a", "t", 3600)
+    valkey.client().zadd(K.due, {"a": 2_000_000_000.5})
+    sched.rename("a", "b")
+    assert valkey.client().zscore(K.due, "b") == 2_000_000_000.5
+    sched.pause("b", note="why")
+    assert (sched.rename("b", "c").note, valkey.client().zscore(K.due, "c")) == ("why", None)
+    assert sched.rename("c", "c").revision == 5
+
+
+def test_what_waits_to_be_sent_under_a_name_is_not_lost_by_a_rename(sched):
+    sched.add("a", "t", 3600)
+    sched.trigger("a")
+    sched.backfill("a", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 30, tzinfo=UTC))  # more than a page waits
+    with pytest.raises(InvalidSchedule, match="waits to be sent under this name"):
+        sched.rename("a", "b")
+    sched.add("c", "t", 60)
+    with pytest.raises(redlock_beat.BatchFailed, match="waits to be sent"), sched.batch() as batch:
+        batch.trigger("c")
+        batch.rename("c", "d")
+    assert sched.rename("c", "d").name == "d"
+
+
+def test_a_configured_entry_is_renamed_in_the_configuration_and_copied_here(valkey, beats):
+    class Odd:
+        """Nothing JSON could carry."""
+
+    odd = {"task": "tasks.add", "schedule": 60.0, "args": (Odd(),)}
+    beat = beats(valkey, {"conf": {"task": "tasks.add", "schedule": 60.0}, "odd": odd}).lead()
+    sched = Schedule(beat.app)
+    with pytest.raises(InvalidSchedule, match="rename it there"):
+        sched.rename("conf", "new")
+    copy = sched.copy("conf", "new", args=(7,))
+    assert (copy.origin, copy.args, sched["conf"].args) == ("api", (7,), ())
+    with pytest.raises(InvalidSchedule, match="cannot be copied"):
+        sched.copy("odd", "even")
+    with pytest.raises(InvalidSchedule, match="args cannot be changed here"):
+        sched.update("odd", args=(1,))
+    assert sched.update("odd", note="n").note == "n"
+
+
+def test_a_copy_begins_anew(sched, valkey):
+    made = sched.add("a", "t", 3600, args=(1,), kwargs={"x": 2}, options={"queue": "q"}, jitter=5)
+    sched.update("a", note="n")
+    copy = sched.copy("a", "b", when="0 7 * * 1-5", note=None)
+    assert (copy.args, copy.kwargs, copy.options, copy.jitter, copy.note) == ((1,), {"x": 2}, {"queue": "q"}, 5.0, None)
+    assert (copy.revision, copy.total_run_count, str(copy.schedule)) == (1, 0, "0 7 * * 1-5")
+    assert copy.uid != made.uid
+    assert sched["b"] == copy
+    with pytest.raises(EntryExists):
+        sched.copy("a", "b")
+    with pytest.raises(NoSuchEntry):
+        sched.copy("none", "c")
+    with pytest.raises(InvalidSchedule, match="never be sent"):
+        sched.copy("a", "c", ends=datetime(2020, 1, 1, tzinfo=UTC))
+    with sched.batch() as batch:
+        batch.copy("a", "c")
+        batch.rename("c", "d")
+        batch.rename("a", "c")
+    assert sorted(entry.name for entry in sched) == ["b", "c", "d"]
+    assert [one.name for one in batch.results] == ["c", "d", "c"]
+    with sched.batch() as batch:
+        for i in range(400):  # more names than a page
+            batch.copy("c", f"c{i}")
+    assert len(sched) == 403
+
+
+def test_a_schedule_is_a_context_and_forgets_an_entry_by_del(valkey):
+    with Schedule.from_url(valkey.url(), timezone="Europe/Berlin") as sched:
+        assert sched.add("a", "t", "0 7 * * *").timezone == "Europe/Berlin"
+        assert sched.add("b", "t", 60, timezone="UTC").timezone == "UTC"
+        del sched["a"]
+        assert "a" not in sched
+        with pytest.raises(NoSuchEntry):
+            del sched["a"]
+    with pytest.raises(InvalidSchedule, match="time zone"):
+        Schedule.from_url(valkey.url(), timezone="Mars/Base")
+
+
+def test_texts_and_spans_are_taken_where_a_schedule_or_a_span_is(sched):
+    sched.add("a", "t", "10m", expires=timedelta(minutes=1), grace="1h30m")
+    entry = sched.update("a", when="0 7 * * 1-5", jitter="5s")
+    assert (entry.options, entry.grace, entry.jitter) == ({"expires": 60}, 5400.0, 5.0)
+    sched.add_periodic_task("*/5 * * * *", "t", name="p", expires="2m")
+    assert (str(sched["p"].schedule), sched["p"].options) == ("*/5 * * * *", {"expires": 120})
+    sched.add("r", "t", 60)
+    assert sched.update("r", relative=True).schedule == Interval.of(60, True)
+    assert sched.update("r", args=(1,)).schedule == Interval.of(60, True)
+    assert sched.update("r", relative=False).schedule == Interval.of(60)
+    with pytest.raises(InvalidSchedule, match="for intervals"):
+        sched.update("a", relative=True)
+
+
+# --- the ledger ------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_name_nobody_knows_is_an_error(valkey, beats):
+    beat = beats(valkey).lead()
+    sched = Schedule(beat.app)
+    sched.add("a", "t", 3600)
+    assert sched.history("a") == []  # nothing yet
+    for ask in (lambda: sched.history("typo"), lambda: next(sched.follow("typo"))):
+        with pytest.raises(NoSuchEntry, match="typo"):
+            ask()
+    sched.trigger("a")
+    beat.until(lambda: sched.history("a"))
+    sched.remove("a")
+    assert len(sched.history("a")) == 1  # what is gone keeps its history
+    assert sched.history("a", since=datetime.now(UTC) + timedelta(hours=1)) == []
+
+
+def test_naive_times_are_refused_wherever_an_instant_is_meant(sched):
+    sched.add("a", "t", 3600)
+    naive = datetime(2026, 1, 1)
+    for ask in (
+        lambda: sched.history(since=naive), lambda: sched.preview(after=naive),
+        lambda: sched.simulate(outage=(naive, naive)), lambda: sched.backfill("a", naive, naive),
+        lambda: sched.history(since="yesterday"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidSchedule, match="aware datetime"):
+            ask()
+
+
+def test_following_an_entry_begins_with_its_own_last_rows(valkey):
+    sched = Schedule.from_url(valkey.url())
+    client = valkey.client()
+    for i in range(1, 1200):
+        client.xadd(
+            K.ledger, {"is": "sent", "entry": "rare" if i in (3, 5, 7) else "often", "at": str(i), "nominal": str(i)}
+        )
+    rows = sched.follow("rare", last=2)
+    assert [next(rows).nominal.microsecond for _ in range(2)] == [5, 7]
+    client.xadd(K.ledger, {"is": "sent", "entry": "often", "at": "1", "nominal": "1"})
+    client.xadd(K.ledger, {"is": "sent", "entry": "rare", "at": "9", "nominal": "9"})
+    assert next(rows).nominal.microsecond == 9

@@ -417,7 +417,7 @@ def test_a_class_may_end():
 
 
 def test_what_is_no_schedule_is_refused():
-    for wrong in ("*/5 * * * *", None, crontab, object(), True):
+    for wrong in ("*/5 * * *", None, crontab, object(), True):
         with pytest.raises(InvalidSchedule):
             as_spec(wrong)
     for kind, data in (

@@ -1,0 +1,210 @@
+"""Very many callers at once, many followers, and a Redis that refuses: nobody starves, and the reason is said."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from redlock_beat import AccessDenied, AsyncSchedule, RedisUnavailable, Schedule
+from redlock_beat.keys import Keys
+from redlock_beat.turns import PLACES, News
+from tests.proxy import Proxy
+
+K = Keys("redlock-beat")
+
+
+def connections(client) -> int:
+    return len([one for one in client.client_list() if one["name"] == "crowd"])
+
+
+def row(client, name: str) -> None:
+    client.xadd(K.ledger, {"is": "sent", "entry": name, "at": "1", "nominal": "1"})
+
+
+OPTIONS = {"redis_options": {"client_name": "crowd"}}
+
+
+def test_thousands_of_edits_at_once_on_an_event_loop_are_all_made(valkey):
+    client = valkey.client()
+
+    async def crowd():
+        async with AsyncSchedule.from_url(valkey.url(), **OPTIONS) as schedule:
+            made = asyncio.gather(*(schedule.add(f"a{i}", "t", 3600) for i in range(1500)), return_exceptions=True)
+            most = 0
+            while not made.done():
+                most = max(most, await asyncio.to_thread(connections, client))
+            return [one for one in await made if isinstance(one, BaseException)], most
+
+    failed, most = asyncio.run(crowd())
+    assert failed == []
+    assert client.hlen(K.entries) == 1500
+    assert most <= PLACES
+
+
+def test_hundreds_of_threads_at_once_are_all_served(valkey):
+    schedule = Schedule.from_url(valkey.url(), **OPTIONS)
+    failed = []
+
+    def add(i: int) -> None:
+        try:
+            schedule.add(f"a{i}", "t", 3600)
+        except BaseException as exc:
+            failed.append(exc)
+
+    threads = [threading.Thread(target=add, args=(i,)) for i in range(300)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(60)
+    assert failed == []
+    assert len(schedule) == 300
+    assert connections(valkey.client()) <= PLACES
+
+
+def test_a_pool_of_the_users_own_size_is_waited_for(valkey):
+    settings = {"redis_options": {"client_name": "crowd", "max_connections": 2}}
+
+    async def crowd():
+        async with AsyncSchedule.from_url(valkey.url(), **settings) as schedule:
+            return await asyncio.gather(*(schedule.count() for _ in range(100)))
+
+    assert asyncio.run(crowd()) == [0] * 100
+
+
+def test_many_followers_share_one_reader_and_starve_nobody(valkey):
+    client = valkey.client()
+
+    async def crowd():
+        async with AsyncSchedule.from_url(valkey.url(), **OPTIONS) as schedule:
+            await schedule.add("a", "t", 3600)
+            followers = [schedule.follow("a" if i % 2 else None) for i in range(150)]
+            waiting = [asyncio.ensure_future(anext(one)) for one in followers]
+            while schedule._news.reading is None:
+                await asyncio.sleep(0)
+            await asyncio.gather(*(schedule.count() for _ in range(100)))
+            used = await asyncio.to_thread(connections, client)
+            waiting[0].cancel()  # perhaps the one who reads for all
+            await asyncio.to_thread(row, client, "a")
+            seen = await asyncio.wait_for(asyncio.gather(*waiting[1:]), 30)
+            again = [asyncio.ensure_future(anext(one)) for one in followers[1:]]
+            await asyncio.to_thread(row, client, "a")
+            seen += await asyncio.wait_for(asyncio.gather(*again), 30)
+            return seen, used
+
+    seen, used = asyncio.run(crowd())
+    assert [one.entry for one in seen] == ["a"] * 298
+    assert used <= PLACES
+
+
+def test_followers_in_threads_share_one_reader_too(valkey):
+    client = valkey.client()
+    schedule = Schedule.from_url(valkey.url(), **OPTIONS)
+    schedule.add("a", "t", 3600)
+    seen = []
+    threads = [threading.Thread(target=lambda: seen.append(next(schedule.follow("a")))) for _ in range(60)]
+    for one in threads:
+        one.start()
+    stop = time.monotonic() + 60
+    while len(seen) < 60 and time.monotonic() < stop:  # who had not begun when a row came waits for the next
+        row(client, "a")
+        time.sleep(0.05)
+    for one in threads:
+        one.join(10)
+    assert [one.entry for one in seen] == ["a"] * 60
+    assert connections(client) <= PLACES
+
+
+def test_a_follower_who_is_far_behind_misses_nothing(valkey, monkeypatch):
+    client = valkey.client()
+    schedule = Schedule.from_url(valkey.url())
+    schedule._news = News(keep=5)
+    schedule.add("slow", "t", 60)
+    row(client, "slow")
+    slow, quick = schedule.follow("slow", last=1), schedule.follow(last=1)
+    next(slow), next(quick)
+    for turn in range(20):
+        row(client, "slow" if turn % 2 else "other")
+        assert next(quick).entry == ("slow" if turn % 2 else "other")
+    assert [next(slow).entry for _ in range(10)] == ["slow"] * 10
+    row(client, "slow")
+    assert next(slow).entry == next(quick).entry == "slow"
+
+
+def test_all_followers_are_told_when_redis_is_gone(own_server):
+    server = own_server("valkey")
+
+    async def crowd():
+        async with AsyncSchedule.from_url(server.url()) as schedule:
+            schedule.retry_for = 0.3
+            await schedule.add("a", "t", 3600)
+            waiting = [asyncio.ensure_future(anext(schedule.follow())) for _ in range(50)]
+            while schedule._news.reading is None:
+                await asyncio.sleep(0)
+            await asyncio.to_thread(server.stop)
+            return await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 15)
+
+    assert {type(one) for one in asyncio.run(crowd())} == {RedisUnavailable}
+
+
+def test_a_crowd_before_a_redis_that_hangs_is_told_in_bounded_time(valkey):
+    proxy = Proxy(valkey.port)
+
+    async def crowd():
+        url = f"redis://127.0.0.1:{proxy.port}/0"
+        async with AsyncSchedule.from_url(url, socket_timeout=0.3) as schedule:
+            schedule.retry_for = 0.5
+            await schedule.count()
+            proxy.freeze()
+            began = time.monotonic()
+            got = await asyncio.gather(*(schedule.count() for _ in range(500)), return_exceptions=True)
+            return got, time.monotonic() - began
+
+    try:
+        got, took = asyncio.run(crowd())
+    finally:
+        proxy.close()
+    assert {type(one) for one in got} == {RedisUnavailable}
+    assert took < 5
+    assert any("waited for its turn" in str(one) for one in got)
+
+
+# --- refused ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis6", "redis"])
+def test_a_wrong_password_is_said_at_once_and_as_what_it_is(own_server, kind):
+    server = _with_password(own_server, kind)
+    began = time.monotonic()
+    for url in (f"redis://:wr0ng@127.0.0.1:{server.port}/0", f"redis://127.0.0.1:{server.port}/0"):
+        for ask in (lambda url=url: len(Schedule.from_url(url)), lambda url=url: asyncio.run(_count(url))):
+            with pytest.raises(AccessDenied, match="refuses access") as error:
+                ask()
+            assert "did not answer" not in str(error.value)
+            assert "wr0ng" not in str(error.value)
+    assert time.monotonic() - began < 3
+
+
+def _with_password(own_server, kind):
+    server = own_server(kind)
+    server.client().config_set("requirepass", "right")
+    return server
+
+
+async def _count(url: str) -> int:
+    async with AsyncSchedule.from_url(url) as schedule:
+        return await schedule.count()
+
+
+def test_a_command_that_the_acl_forbids_is_said_at_once(own_server):
+    server = own_server("valkey")
+    client = server.client()
+    client.execute_command("ACL", "SETUSER", "reader", "on", "nopass", "~*", "&*", "+@read", "+@connection")
+    client.execute_command("ACL", "SETUSER", "blind", "on", "nopass", "~other:*", "&*", "+@all")
+    began = time.monotonic()
+    for user in ("reader", "blind"):
+        with pytest.raises(AccessDenied, match="ACL rule"):
+            Schedule.from_url(server.url(user=f"{user}:x")).add("a", "t", 60)
+    assert time.monotonic() - began < 3
