@@ -60,6 +60,8 @@ class Settings:
     retry_pause: float = 1.0
     #: Release of the configuration: a beat with a lower one never overwrites it.
     config_version: int | None = None
+    #: Policies of entries of ``beat_schedule``, by name: where other schedulers that read it must not see them.
+    policies: Mapping[str, Any] = field(default_factory=dict)
     #: The port at which a beat serves metrics (needs the extra ``prometheus``); None for nowhere.
     metrics_port: int | None = None
     #: The address it listens at.
@@ -137,6 +139,10 @@ _RULES: dict[str, _Rule] = {
     "config_version": _Rule(
         "a whole number, or None",
         lambda v: v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 0),
+    ),
+    "policies": _Rule(
+        "a dictionary of entry names and their policies, such as {'nightly': {'missed': 'skip'}}",
+        lambda v: isinstance(v, Mapping) and all(isinstance(k, str) for k in v),
     ),
     "metrics_port": _Rule(
         "a port from 0 (any that is free) to 65535, or None",

@@ -28,7 +28,6 @@ from kombu.utils.json import loads as kombu_loads
 from .clock import MICROS, moment
 from .entry import Entry
 from .errors import Unrenderable
-from .make import canvas_of
 
 HEADER_ENTRY = "redlock_beat_entry"
 #: The same name where django-celery-beat puts it, and django-celery-results looks for it.
@@ -359,7 +358,7 @@ class Renderer:
         self.timeout = timeout
         self.direct = False
         #: What ``beat_schedule`` says, for entries JSON cannot carry.
-        self.configuration: Mapping[str, Any] = {}
+        self.configuration: Mapping[str, Entry] = {}
         #: The broker's channel is another than the one that was proved: it must be proved again.
         self.stale = False
         self._proved_channel: Any = None
@@ -483,12 +482,11 @@ class Renderer:
         from celery.beat import BeatLazyFunc
 
         app = self.app
-        args, kwargs, given, canvas = entry.args, entry.kwargs, entry.options, entry.canvas
-        if entry.reference:
-            args, kwargs, given, canvas = self._from_configuration(entry.name)
-        values = [one() if isinstance(one, BeatLazyFunc) else one for one in args or ()]
-        kwargs = {key: one() if isinstance(one, BeatLazyFunc) else one for key, one in (kwargs or {}).items()}
-        options = dict(given or {})
+        said = self._from_configuration(entry.name) if entry.reference else entry
+        canvas = said.canvas
+        values = [one() if isinstance(one, BeatLazyFunc) else one for one in said.args]
+        kwargs = {key: one() if isinstance(one, BeatLazyFunc) else one for key, one in said.kwargs.items()}
+        options = dict(said.options)
         options["headers"] = {
             **(options.get("headers") or {}),
             "celery_beat_task": True,
@@ -510,16 +508,11 @@ class Renderer:
         else:
             app.send_task(entry.task, values, kwargs, producer=producer, **options)
 
-    def _from_configuration(self, name: str) -> tuple[Any, Any, Any, Any]:
+    def _from_configuration(self, name: str) -> Entry:
         found = self.configuration.get(name)
         if found is None:
             raise Unrenderable(
                 f"entry {name!r} has arguments only the configuration can carry, and this beat's beat_schedule has no "
                 "such entry. A beat of the release that has it will send it."
             )
-
-        def field_of(key: str) -> Any:
-            return found.get(key) if isinstance(found, Mapping) else getattr(found, key, None)
-
-        args, kwargs = field_of("args"), field_of("kwargs") or {}
-        return args, kwargs, field_of("options"), canvas_of(field_of("task"), args, kwargs, field_of("options"))
+        return found

@@ -182,7 +182,7 @@ class RedisScheduler(Scheduler):
             )  # fmt: skip
         if not hasattr(self, "configuration"):
             self.configuration: Configuration = read_configuration(self.app)
-            self.renderer.configuration = self.configuration.raw
+            self.renderer.configuration = {name: one.entry for name, one in self.configuration.entries.items()}
         self._prove()
         if not self.listener.subscribe():
             logger.info("The wake-up subscription is not confirmed (is pub/sub denied?); a takeover waits for the TTL.")

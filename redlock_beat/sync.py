@@ -25,13 +25,14 @@ every so often, by the next leader, and after a restart.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import hashlib
 import json
 import logging
 import re
 import secrets
-from collections.abc import Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +40,7 @@ from .clock import MICROS, score
 from .codec import compact, decode, definition, written
 from .config import Settings
 from .edits import created, readable, updated
-from .entry import Entry
+from .entry import POLICIES, Entry
 from .errors import InvalidSchedule, InvalidSetting, mask, traceback_of
 from .lease import Lease, Term
 from .make import make_entry
@@ -76,7 +77,6 @@ class Configuration:
     """The whole of ``beat_schedule``, read and checked without asking Redis."""
 
     entries: Mapping[str, Configured]
-    raw: Mapping[str, Any]
     errors: Mapping[str, str]
     digest: str
 
@@ -86,20 +86,52 @@ def read_configuration(app: Any) -> Configuration:
     given = app.conf.beat_schedule or {}
     if not isinstance(given, Mapping):
         raise InvalidSetting(f"beat_schedule is {str(given)[:200]!r}, but must be a dictionary of names and entries.")
-    raw: dict[str, Any] = {**_defaults(app), **given}
+    raw = {str(name): one for name, one in {**_defaults(app), **given}.items()}
+    policies = _policies(app, raw)
     entries: dict[str, Configured] = {}
     errors: dict[str, str] = {}
     for name, given in raw.items():
         try:
-            entry, data = _configured_entry(app, str(name), given)
-            entries[str(name)] = Configured(entry, _digest(entry, data, given))
+            entry, data = _configured_entry(app, name, given, policies.get(name))
+            entries[name] = Configured(entry, _digest(entry, data, given))
         except Exception as exc:  # noqa: BLE001 - one bad entry is one bad entry
-            errors[str(name)] = str(exc)
+            errors[name] = str(exc)
             logger.error("beat_schedule[%r] cannot be used and is left out: %s", name, mask(exc))  # noqa: TRY400
     parts = [f"{name}\n{one.digest}" for name, one in sorted(entries.items())]
     parts += [f"{name}\nbad" for name in sorted(errors)]
     whole = hashlib.blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return Configuration(entries, {str(k): v for k, v in raw.items()}, errors, whole)
+    return Configuration(entries, errors, whole)
+
+
+def _policies(app: Any, names: Iterable[str]) -> Mapping[str, Any]:
+    """``redlock_beat_policies``; names that ``beat_schedule`` has not are warned of."""
+    given: Mapping[str, Any] = app.conf.get("redlock_beat_policies") or {}
+    known = set(names)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            logger.warning(
+                "redlock_beat_policies[%r] is for no entry: beat_schedule has none of that name.%s",
+                name, f" Did you mean {near[0]!r}?" if near else "",
+            )  # fmt: skip
+    return given
+
+
+def _with_policies(name: str, data: dict[str, Any], policies: Any) -> dict[str, Any]:
+    """An entry with the policies that stand apart from it, checked so that each is said in one place."""
+    where = f"redlock_beat_policies[{name!r}]"
+    if not isinstance(policies, Mapping):
+        raise InvalidSchedule(f"{where} is {str(policies)[:100]!r}, but must be a dictionary of policies.")
+    accepted = (*POLICIES, "relative")
+    unknown = [str(key) for key in policies if key not in accepted]
+    if unknown:
+        raise InvalidSchedule(f"{where}: {', '.join(unknown)} is no policy. There are {', '.join(accepted)}.")
+    for key, value in policies.items():
+        if key in data and data[key] != value:
+            raise InvalidSchedule(
+                f"{key} is {data[key]!r} in beat_schedule and {value!r} in {where}: say it in one of the two."
+            )
+    return {**data, **policies}
 
 
 def _defaults(app: Any) -> dict[str, Any]:
@@ -121,7 +153,7 @@ def _defaults(app: Any) -> dict[str, Any]:
     return {}
 
 
-def _configured_entry(app: Any, name: str, given: Any) -> tuple[Entry, dict[str, Any]]:
+def _configured_entry(app: Any, name: str, given: Any, policies: Any = None) -> tuple[Entry, dict[str, Any]]:
     """An entry and its definition."""
     if not isinstance(given, Mapping):
         fields = ("task", "schedule", "args", "kwargs", "options")
@@ -131,6 +163,8 @@ def _configured_entry(app: Any, name: str, given: Any) -> tuple[Entry, dict[str,
         data.pop(known, None)
     if "task" not in data or "schedule" not in data:
         raise InvalidSchedule("it needs at least 'task' and 'schedule'.")
+    if policies is not None:
+        data = _with_policies(name, data, policies)
     entry = make_entry(
         app, name, data.pop("task"), data.pop("schedule"), data.pop("args", None) or (), data.pop("kwargs", None),
         data.pop("options", None), origin="config", carry=False, **data,

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
-from celery.beat import BeatLazyFunc, ScheduleEntry
+from celery import chain
+from celery.beat import BeatLazyFunc, PersistentScheduler, ScheduleEntry
 from celery.schedules import crontab
 from click.testing import CliRunner
 from dateutil.rrule import rrulestr
@@ -453,3 +454,73 @@ def test_thousands_that_are_left_out_are_counted_and_a_hundred_are_named(valkey,
     assert status.left_out_total == 3_000
     assert len(status.left_out) == 100
     assert valkey.client().strlen(K.left_out) < 50_000
+
+
+# --- policies that stand apart from their entries --------------------------------------------------
+
+
+def test_policies_that_stand_apart_are_those_of_the_entry_and_part_of_its_digest(valkey, beats):
+    entries = {"a": HOUR, "b": HOUR}
+    schedule = release(valkey, beats, entries, redlock_beat_policies={"a": {"missed": "skip", "relative": True}})
+    assert (schedule["a"].missed, schedule["a"].schedule.relative, schedule["b"].missed) == ("skip", True, "once")
+    b = schedule["b"]
+    release(valkey, beats, entries, redlock_beat_policies={"a": {"missed": "all", "expires": 5}})
+    assert (schedule["a"].missed, schedule["a"].options["expires"]) == ("all", 5)
+    assert schedule["b"] == b
+    release(valkey, beats, entries)
+    assert schedule["a"].missed == "once"
+
+
+@pytest.mark.parametrize(
+    ("policies", "words"),
+    [
+        ({"missd": "skip"}, "missd is no policy"),
+        ({"args": (1,)}, "args is no policy"),
+        ("skip", "must be a dictionary"),
+        ({"missed": "maybe"}, "must be one of"),
+        ({"jitter": 5}, "jitter is 1 in beat_schedule and 5 in redlock_beat_policies['a']"),
+    ],
+)
+def test_a_wrong_policy_leaves_its_entry_out_by_name_and_the_others_in_force(valkey, beats, policies, words):
+    entries = {"a": {**HOUR, "jitter": 1}, "b": HOUR}
+    schedule = release(valkey, beats, entries, redlock_beat_policies={"a": policies})
+    assert [one.name for one in schedule] == ["b"]
+    assert words in schedule.status().left_out["a"]
+
+
+def test_policies_of_an_entry_that_is_not_there_are_warned_of(valkey, beats, caplog):
+    schedule = release(valkey, beats, {"nightly": HOUR}, redlock_beat_policies={"nightyl": {"missed": "skip"}})
+    assert "redlock_beat_policies['nightyl'] is for no entry" in caplog.text
+    assert "Did you mean 'nightly'?" in caplog.text
+    assert "nightly" in schedule
+    assert schedule.status().left_out == {}
+
+
+def test_what_celerys_own_beat_reads_holds_no_policy_of_ours(valkey):
+    app = make_app(valkey.url(), {"a": HOUR}, redlock_beat_policies={"a": {"missed": "skip"}})
+    scheduler_ = PersistentScheduler(app, schedule_filename="/dev/null", lazy=True)
+    scheduler_._store = {"entries": {}}
+    scheduler_.merge_inplace(app.conf.beat_schedule)
+    assert scheduler_._store["entries"]["a"].task == "t"
+
+
+def test_policies_reach_the_messages_of_an_entry_that_only_the_configuration_can_carry(valkey, beats):
+    lazy = {"task": "tasks.add", "schedule": 0.1, "args": (BeatLazyFunc(int, "4"),), "expires": 77}
+    apart = {**lazy, "options": {"queue": "other"}}
+    del apart["expires"]
+    client = valkey.client()
+    beat = beats(valkey, {"a": lazy, "b": apart}, redlock_beat_policies={"b": {"expires": 77}})
+    beat.until(lambda: messages(client) and messages(client, "other"))
+    assert messages(client)[0]["headers"]["expires"]
+    assert messages(client, "other")[0]["headers"]["expires"]
+    assert messages(client)[0]["headers"]["argsrepr"] == "[4]"
+
+
+def test_a_chain_whose_arguments_only_the_configuration_can_carry_is_sent_as_one(valkey, beats):
+    app = make_app(valkey.url())
+    add = app.tasks["tasks.add"]
+    app.conf.beat_schedule = {"c": {"task": chain(add.s(1, 2), add.s(float("nan"))), "schedule": 0.1}}
+    beat = beats(app)
+    client = valkey.client()
+    beat.until(lambda: messages(client))
+    assert messages(client)[0]["headers"]["argsrepr"] == "(1, 2)"

@@ -26,7 +26,7 @@ def app_of(broker="redis://localhost/0", **conf):
         ("ledger_size", -1), ("ledger_size", 1.5), ("outbox_limit", 0), ("catchup_limit", 0), ("cache_size", -1),
         ("batch_size", 0), ("batch_size", 5000), ("socket_timeout", 0), ("prefix", ""), ("prefix", "a{b}"), ("prefix", 7),
         ("config_version", "1"), ("config_version", -1), ("redis_options", [1]), ("redis_options", {1: 2}), ("url", 5),
-        ("url", "http://x"), ("retry_pause", 0),
+        ("url", "http://x"), ("retry_pause", 0), ("policies", ["a"]), ("policies", {1: {}}),
     ],
 )  # fmt: skip
 def test_a_wrong_value_names_the_setting(name, value):
@@ -52,6 +52,7 @@ def test_a_django_namespace_is_understood():
         "CELERY_BROKER_URL": "redis://h:1/0",
         "CELERY_REDLOCK_BEAT_URL": "redis://h:2/0",
         "CELERY_REDLOCK_BEAT_LEASE_TTL": 3,
+        "CELERY_REDLOCK_BEAT_POLICIES": {"a": {"missed": "skip"}},
     }
     app.config_from_object(SimpleNamespace(**settings), namespace="CELERY")
     found = settings_of(app)
