@@ -34,6 +34,7 @@ manual          what waits to be sent besides the schedule: one reader, one writ
 edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
 render          an occurrence -> messages, rendered by Celery and captured
+broker          whether the broker is the schedule's Redis, found out beside the loop
 confirms        a channel on which an AMQP broker answers for each message
 outbox          publishing to a broker that is not this Redis
 reasons         why messages are rendered one by one: said once, and counted

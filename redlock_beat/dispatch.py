@@ -23,7 +23,7 @@ from .codec import compact, decode
 from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
-from .errors import InvalidSchedule, mask, traceback_of
+from .errors import BrokerAway, InvalidSchedule, mask, traceback_of
 from .express import BYTES, Express
 from .item import AS_IT_IS, Item, stamp, unstamp
 from .lease import Lease, Term
@@ -152,6 +152,8 @@ class Dispatcher:
         self.watch = SlowWatch(store)
         self.broker_db = 0
         self.sent_total = 0
+        #: Why it is not known whether the broker is this Redis; then nothing is sent.
+        self.unproved: str | None = None
         #: The configuration's mark, as Redis last said it.
         self.mark = ""
         self._slow: dict[str, int] = {}
@@ -251,9 +253,16 @@ class Dispatcher:
             self._unsure = True  # a reply was lost, perhaps that of a claim
             raise
 
+    def hold(self, term: Term) -> Turn:
+        """Look what is due and send nothing of it: where it would go to is not known."""
+        due = self._due(term, 0)
+        return Turn(due.now, None, 0, busy=False, blocked=False)
+
     def _send(self, term: Term) -> Turn:
         express = self.express
         express.prepare()
+        if self.renderer.stale:
+            raise BrokerAway("its connection is another than the one that was proved")
         limit = express.fetch
         in_hand = self.publisher.outstanding()
         self._faults = self.publisher.faults()
@@ -799,7 +808,7 @@ class Dispatcher:
                 "delivery": "commit" if self.renderer.direct else "outbox",
                 "sent": self.sent_total,
                 "rendered": self.express.reasons.summary(),
-                "broker": self.publisher.failing,
+                "broker": self.publisher.failing or self.unproved,
                 "refused": self.publisher.refused(),
             }
         )

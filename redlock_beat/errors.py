@@ -125,6 +125,10 @@ class Deposed(RedlockBeatError):
     """The term of this beat has ended: another beat leads now. A normal event, never fatal."""
 
 
+class BrokerAway(RedlockBeatError):
+    """The broker did not answer while a message was rendered. No entry is at fault: each is still due."""
+
+
 class Unrenderable(RedlockBeatError):
     """An entry could not be turned into a message; it is retried later, the others are unaffected."""
 

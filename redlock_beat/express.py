@@ -40,7 +40,7 @@ from .codec import VERSION, decode, decoded
 from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
-from .errors import Deposed, traceback_of
+from .errors import BrokerAway, Deposed, traceback_of
 from .item import Item, stamp
 from .lease import Lease, Term
 from .policies import SKIP_GRACE, act_at, only_slot
@@ -375,7 +375,7 @@ class Express:
                     claimed.due, claimed.task = from_score(item.score), task
                     batch.items.append(claimed)
                     message = claimed.stamped
-            except (Deposed, *TROUBLE):
+            except (Deposed, BrokerAway, *TROUBLE):
                 raise
             except (_Left, Refused) as exc:
                 self._leave(item, str(exc), left)
@@ -432,7 +432,7 @@ class Express:
             return "", None  # several messages, or of a form of their own
         try:
             rendered = self.render(term, entry, nominal, id_, why)
-        except (Deposed, *TROUBLE):
+        except (Deposed, BrokerAway, *TROUBLE):
             raise
         except Exception as exc:  # noqa: BLE001 - user code may raise anything; the dispatcher deals with it
             self.kept[item.name, nominal] = exc
@@ -520,7 +520,7 @@ class Express:
                 shape = found
             else:
                 shape = shape_of(self.renderer, entry, now, monotonic() + PROVE_SECONDS)
-        except (Deposed, *TROUBLE):
+        except (Deposed, BrokerAway, *TROUBLE):
             raise
         except Unfit as exc:
             tries = self._unfit[kind] = self._unfit.get(kind, 0) + 1

@@ -24,10 +24,11 @@ from typing import Any
 
 from kombu.utils.json import dumps as kombu_dumps
 from kombu.utils.json import loads as kombu_loads
+from redis import exceptions as of_redis
 
 from .clock import MICROS, moment
 from .entry import Entry
-from .errors import Unrenderable
+from .errors import BrokerAway, Unrenderable
 
 HEADER_ENTRY = "redlock_beat_entry"
 #: The same name where django-celery-beat puts it, and django-celery-results looks for it.
@@ -145,8 +146,11 @@ class _CapturingChannel:
         if self._recorder is not None:
             yield self._recorder
         else:
-            with super().conn_or_acquire(client) as real:  # type: ignore[misc]
-                yield real
+            try:
+                with super().conn_or_acquire(client) as real:  # type: ignore[misc]
+                    yield real
+            except (of_redis.ConnectionError, of_redis.TimeoutError, OSError) as exc:
+                raise BrokerAway(f"the broker does not answer: {exc!r}") from exc
 
 
 @cache
@@ -156,7 +160,9 @@ def _capturing_transport(real: type) -> type:
 
 
 @cache
-def _capturing_connection(real: type) -> type:
+def capturing_connection(real: type) -> type:
+    """A class of connections that record what they would send."""
+
     class CapturingConnection(real):
         """A connection whose Redis channels capture, also after a switch to another broker URL."""
 
@@ -361,83 +367,44 @@ class Renderer:
         self.configuration: Mapping[str, Entry] = {}
         #: The broker's channel is another than the one that was proved: it must be proved again.
         self.stale = False
-        self._proved_channel: Any = None
+        #: Which proof messages are rendered by; another number after each.
+        self.proof = 0
         self._connection: Any = None
+        self._channel: Any = None
         self._producer: Any = None
+        self._plain: Any = None
 
     # --- the broker ---
 
-    def connect(self) -> bool:
-        """Connect to the broker if it is a Redis; whether it is one."""
-        if self._connection is None:
-            plain = self.app.connection_for_write()
-            if not is_redis(plain):
-                self._build(plain.__class__, bounded_connection(self.app, self.timeout), forward=False)
-                return False
-            cls = _capturing_connection(plain.__class__)
-            self._build(plain.__class__, bounded_connection(self.app, self.timeout, cls), forward=True)
-        if self._is_capturing():
-            self._connection.ensure_connection(max_retries=1, timeout=self.timeout)
-            return True
-        return False
-
-    def proved(self, direct: bool) -> None:
-        """Whether the broker, as it is connected now, is this very Redis."""
-        self.direct, self.stale = direct, False
-        self._proved_channel = self.channel() if direct else None
-
-    @property
-    def proof(self) -> int:
-        """Which channel was proved; another number after a reconnection or a switch."""
-        return id(self._proved_channel)
+    def adopt(self, connection: Any, channel: Any) -> None:
+        """Messages go to this Redis by a connection that is proved to lead there; None: to the outbox."""
+        self.close()
+        self.stale = False
+        self.proof += 1
+        if connection is not None:
+            self.direct = True
+            self._connection, self._channel = connection, channel
+            self._producer = self._capturing(connection, forward=True)
 
     def still_direct(self) -> bool:
         """Whether the broker, as it is connected at this moment, is the one that was proved to be this Redis."""
-        if self.direct:
-            self._doubt()
+        # A switch to another broker URL, or a new connection: direct no longer, until it is proved again.
+        if self.direct and self._connection._default_channel is not self._channel:
+            self.direct, self.stale = False, True
         return self.direct
 
-    def _doubt(self) -> None:
-        """A switch to another broker URL, or a new connection: direct no longer, until it is proved again."""
-        try:
-            same = self.channel() is self._proved_channel
-        except Exception:  # noqa: BLE001 - whatever a transport raises, the broker is away
-            same = False
-        if not same:
-            self.direct, self.stale = False, True
-
-    def _is_capturing(self) -> bool:
-        return hasattr(self._connection, "capture")
-
-    def _build(self, real: type, connection: Any, forward: bool) -> None:
-        self._connection = connection
-        producer = _capturing_producer(self.app.amqp.Producer)
-        self._producer = producer(connection, auto_declare=False)
-        self._producer.forward = forward
+    def _capturing(self, connection: Any, forward: bool) -> Any:
+        producer = _capturing_producer(self.app.amqp.Producer)(connection, auto_declare=False)
+        producer.forward = forward
+        return producer
 
     def channel(self) -> Any:
-        """The broker's channel (a Redis broker only)."""
-        return self._connection.default_channel
-
-    def broker_db(self) -> int:
-        """The database number of a Redis broker."""
-        return int(self.channel()._connparams()["db"])
-
-    def plant(self, key: str, nonce: str) -> str:
-        """Write a nonce through the broker's connection; the key as Redis knows it."""
-        channel = self.channel()
-        with channel.conn_or_acquire() as client:
-            client.set(key, nonce, px=30_000)
-        return str(channel.global_keyprefix) + key
-
-    def uproot(self, key: str) -> None:
-        """Remove the nonce again."""
-        with self.channel().conn_or_acquire() as client:
-            client.delete(key)
+        """The channel of the broker that was proved to be this Redis."""
+        return self._channel
 
     def close(self) -> None:
-        """Forget the connection; the next :meth:`connect` makes a new one."""
-        connection, self._connection, self._producer = self._connection, None, None
+        """Forget the connection that was proved."""
+        connection, self._connection, self._channel, self._producer = self._connection, None, None, None
         self.direct = False
         if connection is not None:
             with contextlib.suppress(Exception):  # it is gone either way
@@ -451,13 +418,14 @@ class Renderer:
 
     def render(self, entry: Entry, nominal: int, id_: str, now: int) -> Rendered:
         """The messages of one occurrence, as Celery would have sent them; whatever user code raises is raised."""
-        if self._producer is None:
-            self.connect()
-        if self.direct:
-            self._doubt()
+        self.still_direct()
+        if self.stale:
+            raise BrokerAway("its connection is another than the one that was proved")
+        if not self.direct and self._plain is None:  # it is never connected: nothing is sent by it
+            self._plain = self._capturing(bounded_connection(self.app, self.timeout), forward=False)
         rendered = Rendered(direct=self.direct)
-        producer = self._producer
-        producer.rendered, producer.forward = rendered, self.direct
+        producer = self._producer if self.direct else self._plain
+        producer.rendered = rendered
         if self.direct:
             self._connection.capture = rendered
         _suppress_result_subscriptions(self.app)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery.beat import Scheduler
 from celery.utils.log import get_logger
@@ -25,11 +26,12 @@ from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from . import hooks
+from .broker import Proof, Prover
 from .clock import MICROS, monotonic
 from .config import Settings, check_broker, settings_of
 from .connection import TROUBLE, Listener, Pauses, Target, drop_connections
 from .dispatch import Dispatcher, prune_beats
-from .errors import Deposed, InvalidSetting, RedlockBeatError, UnsupportedServer, mask, traceback_of
+from .errors import BrokerAway, Deposed, InvalidSetting, RedlockBeatError, UnsupportedServer, mask, traceback_of
 from .heartbeat import Heartbeat
 from .lease import LOOK, Lease, Term
 from .metrics import Served
@@ -55,7 +57,8 @@ AGAIN = 10.0
 
 TIMED_OUT = (RedisTimeout, TimeoutError)
 
-_NO_ANSWER = "the broker does not answer"
+#: Seconds a leader waits for the proof that the broker is its Redis before it looks at everything else.
+PROOF = 0.05
 
 
 class RedisScheduler(Scheduler):
@@ -90,8 +93,11 @@ class RedisScheduler(Scheduler):
         self._sync: Iterator[None] | None = None
         self._sync_at = 0.0
         self._generation = 0
+        # The proof that holds; -1 before the first.
         self._proved = -1
-        self._prove_again_at = float("inf")
+        self._prove_again_at = float("-inf")
+        self._asked_at = float("inf")
+        self._proof_pauses = Pauses(self.settings.retry_pause)
         self._said: str | None = None
         self._pauses = Pauses(self.settings.retry_pause)
         self._beaten_at = float("-inf")
@@ -149,6 +155,8 @@ class RedisScheduler(Scheduler):
             self._ticking, self._failed = False, True
             self._give_up(exc)
             raise
+        except BrokerAway as exc:
+            self._broker_away(exc)
         except TROUBLE as exc:
             self._trouble(exc)
         except Exception as exc:  # noqa: BLE001 - a beat that dies sends nothing at all
@@ -183,7 +191,7 @@ class RedisScheduler(Scheduler):
         if not hasattr(self, "configuration"):
             self.configuration: Configuration = read_configuration(self.app)
             self.renderer.configuration = {name: one.entry for name, one in self.configuration.entries.items()}
-        self._prove()
+        self._prove(LOOK)
         if not self.listener.subscribe():
             logger.info("The wake-up subscription is not confirmed (is pub/sub denied?); a takeover waits for the TTL.")
         self._adopt_signals()
@@ -192,7 +200,8 @@ class RedisScheduler(Scheduler):
             "redlock_beat %s: schedule at %s (%s), broker %s, delivery by %s.",
             _version(), self.target, hello.version or "version unknown", self.renderer.where(),
             "commit (the broker is this Redis: each occurrence is enqueued once, in one atomic step)"
-            if self.renderer.direct else "outbox (the broker is another server)",
+            if self.renderer.direct else "outbox (the broker is another server)" if self.dispatcher.unproved is None
+            else "commit or outbox, as soon as the broker answers",
         )  # fmt: skip
 
     def _build(self) -> None:
@@ -208,49 +217,73 @@ class RedisScheduler(Scheduler):
         self.lease = Lease(store, self.listener, self.settings, owner)
         self.publisher = Publisher(self.app, store, self.settings.publish_timeout, self.settings.retry_pause)
         self.dispatcher = Dispatcher(self.settings, store, self.lease, self.renderer, self.publisher)
+        self._prover = Prover(self.app, store, self.settings.socket_timeout)
+        self._one_address = _one_address(self.app, self.settings)
+        self.dispatcher.unproved = "it has not been asked yet"
         self.store = store
 
     # --- the broker: which of the two ways ---
 
-    def _prove(self) -> None:
-        """Find out whether the broker is this very server: a nonce written through one, read through the other."""
-        doubt = self._proved != self._generation or self.renderer.stale or monotonic() >= self._prove_again_at
-        if not doubt:
-            return
-        was = self.renderer.direct
-        if self.renderer.stale:
-            self.renderer.close()
-        direct, why = self._same_server()
-        self.renderer.proved(direct)
-        self._proved = self._generation
-        # A Redis that did not answer may be this one after all; anything else stays what it is.
-        unsure = why.startswith(_NO_ANSWER)
-        self._prove_again_at = monotonic() + self.settings.lease_ttl if unsure else float("inf")
-        if self._ready and was != self.renderer.direct:
-            logger.warning("Delivery is by %s now (%s).", "commit" if self.renderer.direct else "outbox", mask(why))
-        elif not self.renderer.direct:
-            logger.debug("Delivery by outbox: %s", mask(why))
+    def _prove(self, seconds: float) -> bool:
+        """Whether it is known which way messages go, perhaps after so long: by commit or through the outbox."""
+        if self._proved != self._generation or self.renderer.stale:
+            now = monotonic()
+            if now >= self._prove_again_at:
+                self._prover.ask(self._generation)
+                self._asked_at = min(self._asked_at, now)
+            proof = self._prover.answer(seconds if self.dispatcher.unproved else 0)
+            if proof is not None and proof.number == self._generation:
+                self._take(proof)
+            elif proof is not None and proof.connection is not None:
+                proof.connection.release()  # asked for before the last trouble: it says nothing of now
+            self._presume()
+        return self.dispatcher.unproved is None
 
-    def _same_server(self) -> tuple[bool, str]:
-        try:
-            if not self.renderer.connect():
-                return False, "the broker is not a Redis"
-            nonce = secrets.token_hex(16)
-            name = self.store.keys.proof(nonce)
-            key = self.renderer.plant(name, nonce)
-            db = self.renderer.broker_db()
-            answer = self.store.prove(key, nonce, db)
-            self.renderer.uproot(name)
-        except Exception as exc:  # noqa: BLE001 - a broker that is away is not proved; the outbox waits for it
-            self.renderer.close()
-            return False, f"{_NO_ANSWER}: {exc!r}"
-        self.dispatcher.broker_db = db
-        if answer.startswith("refused"):
+    def _doubt(self) -> None:
+        """Another server may be at the broker's address now, or at the schedule's: it has to be proved again."""
+        self._generation += 1
+        if hasattr(self, "dispatcher") and self.renderer.direct:
+            self.dispatcher.unproved = "it has to be proved again that it is this Redis"
+
+    def _take(self, proof: Proof) -> None:
+        if proof.same is None:
+            self._unanswered(proof.why)
+            return
+        was = (self._proved >= 0, self.renderer.direct)
+        self._proved, self.dispatcher.unproved = proof.number, None
+        self._proof_pauses.reset()
+        self.renderer.adopt(proof.connection, proof.channel)
+        self.dispatcher.broker_db = proof.db
+        if proof.why.startswith("refused"):
             logger.warning(
                 "The broker may be this very Redis, but a script may not reach its database (%s), so messages go "
-                "through the outbox. Allow SELECT to this user, or use one database number for both.", mask(answer),
+                "through the outbox. Allow SELECT to this user, or use one database number for both.", mask(proof.why),
             )  # fmt: skip
-        return answer == "same", answer
+        if self._ready and was != (True, self.renderer.direct):
+            logger.warning("Delivery is by %s now.", "commit" if self.renderer.direct else "outbox")
+
+    def _unanswered(self, why: str) -> None:
+        """No answer is no answer: what was known of another server still holds, and this one is asked again."""
+        pause = self._proof_pauses.next()
+        self._prove_again_at = monotonic() + pause
+        if self.dispatcher.unproved is None:
+            return
+        self.dispatcher.unproved = why
+        many = self._proof_pauses.attempts
+        logger.log(
+            logging.ERROR if many <= 3 or many % 30 == 0 else logging.DEBUG,
+            "Whether the broker at %s is the schedule's Redis is not known: no answer (%s). Nothing is sent until it "
+            "is; what is due stays due. Attempt %d follows in %.2f s.", self.renderer.where(), why, many, pause,
+        )  # fmt: skip
+
+    def _presume(self) -> None:
+        """A broker that never answered, at another address than the schedule's Redis, is taken for another server."""
+        never = self._proved < 0 and self.dispatcher.unproved is not None
+        if never and not self._one_address and monotonic() - self._asked_at > self.settings.lease_ttl:
+            self.dispatcher.unproved = None
+            logger.warning(
+                "The broker at %s does not answer. Messages wait for it in the outbox.", self.renderer.where()
+            )
 
     # --- standby ---
 
@@ -264,16 +297,19 @@ class RedisScheduler(Scheduler):
         seen, free = self.lease.look(heartbeat)
         if hooks.listening():
             hooks.emit(hooks.Turned(self.dispatcher.now() / MICROS, "standby"))
+        role = f"standby; {owner_of(seen.held) or 'another beat'} leads"
         if free:
-            if self.renderer.direct:
-                self._proved = -1  # once a term; it is this very Redis, and that has just answered
-            self._prove()
-            steal = seen.held if seen.held and not seen.held.startswith(self.lease.token + " ") else ""
-            term = self.lease.acquire(steal)
-            if term is not None:
-                self._promoted(term, seen.held if steal else "")
-                return
-        self._say_role(f"standby; {owner_of(seen.held) or 'another beat'} leads")
+            if self.renderer.direct and self.dispatcher.unproved is None:
+                self._doubt()  # it is proved once a term
+            if self._prove(LOOK):
+                steal = seen.held if seen.held and not seen.held.startswith(self.lease.token + " ") else ""
+                term = self.lease.acquire(steal)
+                if term is not None:
+                    self._promoted(term, seen.held if steal else "")
+                    return
+            else:
+                role = "standby until it is known whether the broker is the schedule's Redis"
+        self._say_role(role)
         # An edit is the leader's business; a release is ours.
         deadline = monotonic() + min(LOOK, self.settings.lease_ttl / 3)
         while (left := deadline - monotonic()) > 0 and self.listener.wait(left) != "release":
@@ -339,18 +375,20 @@ class RedisScheduler(Scheduler):
     # --- leader ---
 
     def _lead(self, term: Term) -> None:
-        self._prove()
+        proved = self._prove(PROOF)
         self.listener.glance()  # a busy leader does not wait, and would not notice that it is lost
         self.lease.stay_subscribed()
         if not self._begun:
             self._begin(term)
-        turn = self.dispatcher.turn(term)
+        turn = self.dispatcher.turn(term) if proved else self.dispatcher.hold(term)
         if self._configure(term):
             return
         if turn.busy:
             return
         third = self.settings.lease_ttl / 3
         left = third - (monotonic() - term.renewed_at)
+        if not proved:
+            left = min(left, PROOF)
         if turn.blocked:  # the outbox is full: while the broker takes messages there is room in a moment
             left = min(left, LOOK if self.publisher.failing else SOON)
         if turn.next_at is not None:
@@ -370,7 +408,7 @@ class RedisScheduler(Scheduler):
 
     def _trouble(self, exc: BaseException) -> None:
         # A promotion or a restart may have brought another server to this address.
-        self._generation += 1
+        self._doubt()
         readonly = isinstance(exc, ReadOnlyError) or "READONLY" in str(exc)
         if readonly:
             drop_connections(self.store.client)
@@ -379,6 +417,14 @@ class RedisScheduler(Scheduler):
             self.listener.close()
         where = str(self.target).replace("%", "%%")
         self._pause(f"Redis at {where} does not serve us (%s)", exc)
+
+    def _broker_away(self, exc: BrokerAway) -> None:
+        """While a message was rendered: no entry is at fault, and each is still due."""
+        logger.debug("Rendering was broken off: %s", mask(exc))
+        self._doubt()
+        self.dispatcher.unproved = str(exc)
+        self.renderer.close()
+        self._prove_again_at = monotonic() + self._proof_pauses.next()
 
     def _pause(self, words: str, exc: BaseException, traceback: bool = False) -> None:
         pause = self._pauses.next()
@@ -484,6 +530,21 @@ def _embedding_process() -> int | None:
 
     parent = getattr(current_process(), "_parent_pid", None)
     return parent if isinstance(parent, int) else None
+
+
+def _one_address(app: Any, settings: Settings) -> bool:
+    """Whether broker and schedule are reached at one address: then an unanswered broker is most likely this Redis."""
+    conf = app.conf.broker_write_url
+    brokers = [conf] if isinstance(conf, str) else list(conf or ())
+    return not {_address(one) for url in brokers for one in url.split(";")}.isdisjoint(
+        {_address(one) for one in settings.url.split(";")}
+    )
+
+
+def _address(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return (host, "") if host else ("", parts.path)
 
 
 def _version() -> str:

@@ -1,0 +1,82 @@
+"""Whether the broker is the schedule's Redis: no answer is no answer, and asking holds up nothing."""
+
+from __future__ import annotations
+
+import time
+
+from redlock_beat.keys import Keys
+from tests.beats import duplicates, ledger
+from tests.proxy import Proxy
+
+K = Keys("redlock-beat")
+ENTRY = {"a": {"task": "tasks.add", "schedule": 0.1}}
+
+
+def flows(beat, client, more: int = 3) -> None:
+    before = client.llen("celery")
+    beat.until(lambda: client.llen("celery") >= before + more, "messages come")
+
+
+def test_a_lost_answer_of_the_broker_sends_nothing_through_the_outbox(valkey, beats, caplog):
+    proxy, own = Proxy(valkey.port), Proxy(valkey.port)
+    beat = beats(f"redis://127.0.0.1:{proxy.port}/0", ENTRY, redlock_beat_url=f"redis://127.0.0.1:{own.port}/0")
+    client = valkey.client()
+    flows(beat, client)
+    proxy.lose_reply("proof:")
+    own.lose_reply("EVALSHA")  # the connection to the schedule's Redis is lost, so all is proved anew
+    beat.until(lambda: proxy.lost, "an answer is lost")
+    flows(beat, client, 10)
+    assert beat.scheduler.renderer.direct
+    assert beat.scheduler.publisher._thread is None
+    assert duplicates(client) == 0
+    assert "is not known: no answer" in caplog.text
+    proxy.close()
+    own.close()
+
+
+def test_a_broker_that_hangs_from_the_start_holds_up_nothing_and_is_no_entrys_fault(valkey, own_server, beats):
+    other, client = own_server("valkey"), valkey.client()
+    proxy = Proxy(other.port)
+    proxy.freeze()
+    beat = beats(f"redis://127.0.0.1:{proxy.port}/0", ENTRY, redlock_beat_url=valkey.url(),
+                 redlock_beat_publish_timeout=1.0)  # fmt: skip
+    longest, tick = [0.0], beat.scheduler.tick
+
+    def timed():
+        began = time.monotonic()
+        try:
+            return tick()
+        finally:
+            longest[0] = max(longest[0], time.monotonic() - began)
+
+    beat.scheduler.tick = timed
+    beat.until(lambda: client.hlen(K.outbox) >= 10, "messages wait for the broker")
+    assert longest[0] < 1.5
+    assert client.hlen(K.quarantine) == 0
+    assert ledger(client, "failed") == []
+    proxy._frozen.clear()
+    flows(beat, other.client(), 12)
+    proxy.close()
+
+
+def test_a_broker_that_goes_while_a_message_is_rendered_is_no_entrys_fault(valkey, beats):
+    client = valkey.client()
+    proxy = Proxy(valkey.port)
+    routed = {"task": "tasks.add", "schedule": 0.1, "options": {"exchange": "ex", "routing_key": "celery"}}
+    client.sadd("_kombu.binding.ex", "celery\x06\x16\x06\x16celery")
+    beat = beats(f"redis://127.0.0.1:{proxy.port}/0", {"routed": routed}, redlock_beat_url=valkey.url(),
+                 redlock_beat_socket_timeout=0.3)  # fmt: skip
+    flows(beat, client)
+    proxy.upstream = 1  # nobody answers there
+    for each in client.client_list():
+        if each["cmd"] == "smembers":
+            client.client_kill_filter(_id=each["id"])
+    beat.until(lambda: beat.scheduler.dispatcher.unproved, "it is not known where messages go")
+    for _ in range(5):
+        beat.tick()
+    assert client.hlen(K.quarantine) == client.hlen(K.outbox) == 0
+    proxy.upstream = valkey.port
+    flows(beat, client)
+    assert ledger(client, "failed") == []
+    assert duplicates(client) == 0
+    proxy.close()
