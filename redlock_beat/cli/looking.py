@@ -252,15 +252,18 @@ def next_(
     else:
         found = schedule.preview(name, count)
         if as_json:
-            slots = [{"name": slot.name, "nominal": slot.nominal.isoformat()} for slot in found if slot.why is None]
-            unknown = [{"name": slot.name, "why": slot.why} for slot in found if slot.why is not None]
-            click.echo(printed(slots + unknown))
+            rows: list[dict[str, Any]] = [
+                {"name": slot.name, "nominal": slot.nominal.isoformat()} if slot.why is None
+                else {"name": slot.name, "nominal": None, "why": slot.why}
+                for slot in found
+            ]  # fmt: skip
+            click.echo(printed(rows))
             return
-        rows = [
+        lines = [
             (slot.name, clock.time(slot.nominal), relative(slot.nominal).removeprefix("in "))
             for slot in found if slot.why is None
         ]  # fmt: skip
-        table((Column("NAME", least=16), Column("AT"), Column("IN")), rows)
+        table((Column("NAME", least=16), Column("AT"), Column("IN")), lines)
         for slot in found:
             if slot.why is not None:
                 click.secho(clean(slot.why), fg="red", err=True)

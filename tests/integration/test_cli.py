@@ -16,6 +16,7 @@ from redlock_beat import InvalidSchedule, Schedule, register_schedule
 from redlock_beat.cli import redlock
 from redlock_beat.keys import Keys
 from redlock_beat.schedules import _registry
+from tests.acceptance.test_command_line import fits
 from tests.beats import make_app, messages
 
 K = Keys("redlock-beat")
@@ -90,11 +91,15 @@ def test_an_entry_whose_slots_cannot_be_computed_here_is_shown_as_such_and_the_o
     assert [(row.name, elsewhere in row.why) for row in rows if row.what == "unknown"] == [("m", True)]
     cli("next")
     assert elsewhere in cli.err
-    assert {one["name"] for one in json.loads(cli("next", "--json")) if "nominal" in one} == {"a", "m", "z"}
+    found = json.loads(cli("next", "--json"))
+    assert {one["name"] for one in found if one["nominal"]} == {"a", "m", "z"}
+    assert [one["name"] for one in found if one["nominal"] is None and elsewhere in one["why"]] == ["m"]
+    fits(found, "slots")
     assert "in the next hour" in cli("next", "--timeline", "hour")
     assert elsewhere in cli.err
     outage = ("--outage", "2090-01-01T00:30", "2090-01-01T03:30:00")
     assert "unknown" in cli("next", *outage)
+    fits(json.loads(cli("next", *outage, "--json")), "outage")
     for verb in (("list",), ("show", "m"), ("status",), ("export",)):
         assert "a" in cli(*verb, code=1 if verb == ("status",) else 0)
     for verb in (("next", "m"), ("next", "m", *outage), ("backfill", "m", "2026-01-01T00:00", "2026-01-01T01:00")):
