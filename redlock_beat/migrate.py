@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from .clock import micros
-from .codec import encode
+from .codec import encode, typed
 from .connection import TROUBLE, Target
 from .entry import Entry
 from .errors import InvalidSchedule, RedisUnavailable, RedlockBeatError, mask
@@ -24,7 +24,7 @@ from .make import make_entry
 from .policies import first_slot, next_slot
 from .schedules import Crontab, Interval, Once, RRule, Solar, Spec
 from .state import State
-from .sync import Configuration
+from .sync import Configuration, read_configuration
 from .transfer import Arrival
 from .zones import zone
 
@@ -40,12 +40,18 @@ class Unfit:
     why: str
 
 
-def _arrive(entry: Entry, last: datetime | None, count: int, now: int, configured: str = "=") -> Arrival:
-    """An entry that was last sent at *last*: its slots are counted from there, and it goes on from there."""
-    since = now if last is None else micros(last)
-    entry = replace(entry, anchor=since)
-    nominal = first_slot(entry, now) if last is None else next_slot(entry, since)
-    if entry.max_runs is not None and count >= entry.max_runs:
+def _arrive(
+    entry: Entry, last: datetime | None, count: int, now: int, configured: str = "=", since: int | None = None
+) -> Arrival:
+    """An entry that was last sent at *last*: its slots are counted from there, and it goes on from there.
+
+    One that was never sent is counted from *since*, where the other scheduler counts it from, or from now.
+    """
+    if last is not None:
+        since = micros(last)
+    entry = replace(entry, anchor=now if since is None else since)
+    nominal = first_slot(entry, now) if since is None else next_slot(entry, since)
+    if (entry.max_runs is not None and count >= entry.max_runs) or (entry.ends is not None and entry.ends <= now):
         nominal = None
     encode(entry)  # refuses what JSON cannot carry, or what is too large
     state = State(entry.uid, entry.revision, nominal, None if last is None else since, count)
@@ -138,7 +144,7 @@ def _typed(data: dict[str, Any]) -> Any:
     if kind == "interval":
         return Interval.of(float(rest["every"]), bool(rest.get("relative")))
     if kind == "crontab":
-        return Crontab(**{key: str(value).replace(" ", "") for key, value in rest.items()})
+        return Crontab(**{key: str(value) for key, value in rest.items()})
     if kind == "weekday":
         from dateutil.rrule import weekday
 
@@ -172,7 +178,12 @@ _PERIODS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "microsec
 
 
 def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | Unfit]:
-    """The entries of ``manage.py dumpdata django_celery_beat``."""
+    """The entries of ``manage.py dumpdata django_celery_beat``, each as it would have gone on there.
+
+    Rows of the names in ``beat_schedule`` become configured entries, since the other scheduler writes what
+    the configuration says over them at each start, too. Where the two go apart: a crontab that begins at a
+    ``start_time`` is sent there at once, between its slots, and here at its first slot from then on.
+    """
     try:
         rows = json.loads(text)
         if not isinstance(rows, list):
@@ -184,10 +195,11 @@ def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | Unfit]:
         raise InvalidSchedule(
             f"this is not what `manage.py dumpdata django_celery_beat` prints ({exc!r}); nothing was taken."
         ) from None
+    configuration = None if app is None else read_configuration(app)
     for row in models.get("periodictask", {}).values():
         name = str(row.get("name"))
         try:
-            yield _django_entry(name, row, models, app, now)
+            yield _django_entry(name, row, models, app, now, configuration)
         except RedlockBeatError as exc:
             yield Unfit(name, str(exc))
         except (ValueError, KeyError, TypeError) as exc:
@@ -195,36 +207,78 @@ def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | Unfit]:
 
 
 def _django_entry(
-    name: str, row: Mapping[str, Any], models: Mapping[str, Mapping[str, Mapping[str, Any]]], app: Any, now: int
-) -> Arrival | Unfit:
-    when, policies = _django_when(row, models)
+    name: str, row: Mapping[str, Any], models: Mapping[str, Mapping[str, Mapping[str, Any]]], app: Any, now: int,
+    configuration: Configuration | None,
+) -> Arrival | Unfit:  # fmt: skip
+    if configuration is not None and name in configuration.errors:
+        return Unfit(name, f"beat_schedule has an entry of this name that cannot be used: {configuration.errors[name]}")
+    count, last = int(row.get("total_run_count") or 0), _instant(row.get("last_run_at"))
+    starts, ends = _instant(row.get("start_time")), _instant(row.get("expires"))
+    one = None if configuration is None else configuration.entries.get(name)
+    if one is not None:
+        policies = _django_policies(row, last, starts, now)
+        policies |= {key: micros(policies[key]) for key in ("starts", "ends") if key in policies}
+        entry = replace(one.entry, **policies)
+        return _arrive(entry, last, count, now, one.digest, _django_since(row, starts, now))
+    when, zone_policy = _django_when(row, models)
     if when is None:
         return Unfit(name, "it has no schedule (or dumpdata left out the model it points to)")
-    count, last = int(row.get("total_run_count") or 0), _instant(row.get("last_run_at"))
-    one_off = bool(row.get("one_off"))
-    if isinstance(when, Once) and (count or not row.get("enabled", True)):
-        return Unfit(name, "it is a one shot that was sent already, or that was switched off")
-    if one_off and not isinstance(when, Once):
+    since = _django_since(row, starts, now)
+    policies = {**_django_policies(row, last, starts, now), **zone_policy}
+    if isinstance(when, Once):
+        if count or not row.get("enabled", True):
+            return Unfit(name, "it is a one shot that was sent already, or that was switched off")
+        when = Once(max(when.at, 0 if starts is None else micros(starts)))
+        if ends is not None and micros(ends) <= max(when.at, now):
+            return Unfit(name, f"it is a one shot that expires ({ends.isoformat()}) before it would be sent")
+        # It is sent once, at its time or, if that is past, as soon as a beat leads: as there.
+        last, since = None, when.at - 1
+        for policy in ("starts", "max_runs", "keep"):
+            policies.pop(policy, None)
+    entry = make_entry(
+        app, name, row["task"], when, typed(json.loads(row.get("args") or "[]"), "args"),
+        typed(json.loads(row.get("kwargs") or "{}"), "kwargs"), _django_options(row, ends), **policies,
+    )  # fmt: skip
+    return _arrive(entry, last, count, now, since=since)
+
+
+def _django_since(row: Mapping[str, Any], starts: datetime | None, now: int) -> int | None:
+    """From where an entry that was never sent is counted: its start, when that has come, else its last change."""
+    if starts is not None:
+        return micros(starts) - 1 if micros(starts) <= now else None
+    changed = _instant(row.get("date_changed"))
+    return None if changed is None else min(micros(changed), now)
+
+
+def _django_policies(
+    row: Mapping[str, Any], last: datetime | None, starts: datetime | None, now: int
+) -> dict[str, Any]:
+    """What a row says besides its task and schedule; the configuration does not write over it."""
+    policies: dict[str, Any] = {"enabled": bool(row.get("enabled", True))}
+    note = str(row.get("description") or "")[:1000]
+    if note:
+        policies["note"] = note
+    if row.get("one_off"):
         policies.update(max_runs=1, keep=True)
+    if starts is not None and (micros(starts) > now or last is None):
+        policies["starts"] = starts  # else it says nothing any more, and slots would be counted from it
+    ends = _instant(row.get("expires"))
+    if ends is not None:
+        policies["ends"] = ends
+    return policies
+
+
+def _django_options(row: Mapping[str, Any], ends: datetime | None) -> dict[str, Any]:
     options: dict[str, Any] = {
         key: row[key] for key in ("queue", "exchange", "routing_key", "priority") if row.get(key) is not None
     }
-    headers = json.loads(row.get("headers") or "{}")
+    headers = typed(json.loads(row.get("headers") or "{}"), "headers")
     if headers:
         options["headers"] = headers
-    if row.get("expire_seconds") is not None:
-        options["expires"] = row["expire_seconds"]
-    starts, ends = _instant(row.get("start_time")), _instant(row.get("expires"))
-    if starts is not None and (last is None or micros(starts) > now):
-        policies["starts"] = starts  # in the past it says nothing any more, and slots would be counted from it
-    if ends is not None:
-        policies["ends"] = ends
-    note = str(row.get("description") or "")[:1000] or None
-    entry = make_entry(
-        app, name, row["task"], when, json.loads(row.get("args") or "[]"), json.loads(row.get("kwargs") or "{}"),
-        options, enabled=bool(row.get("enabled", True)), note=note, **policies,
-    )  # fmt: skip
-    return _arrive(entry, last, count, now)
+    expires = ends if ends is not None else row.get("expire_seconds")
+    if expires is not None:
+        options["expires"] = expires
+    return options
 
 
 def _django_when(
@@ -242,7 +296,7 @@ def _django_when(
         return Interval.of(int(one["every"]) * _PERIODS[one["period"]]), {}
     if (one := found("crontab", "crontabschedule")) is not None:
         names = ("minute", "hour", "day_of_month", "month_of_year", "day_of_week")
-        cron = Crontab(**{name: str(one[name]).replace(" ", "") for name in names})
+        cron = Crontab(**{name: str(one[name]) for name in names})
         return cron, {"timezone": str(one.get("timezone") or "UTC")}
     if (one := found("clocked", "clockedschedule")) is not None:
         return Once.of(datetime.fromisoformat(one["clocked_time"])), {}

@@ -261,6 +261,10 @@ class Crontab:
     _plan: _CronPlan = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        for name, _, _ in _FIELDS:
+            text = getattr(self, name)
+            if isinstance(text, str) and text.split() != [text]:
+                object.__setattr__(self, name, _cron_text(text))
         texts = (self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week)
         object.__setattr__(self, "_plan", _cron_plan(*texts))
 

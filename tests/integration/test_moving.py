@@ -282,6 +282,84 @@ def test_a_fixture_of_django_celery_beat_arrives(here):
     assert here["later"].next_due == datetime(2090, 1, 1, tzinfo=UTC)
 
 
+def test_what_django_celery_beat_would_have_sent_is_sent_and_nothing_else(here, valkey, beats):
+    """Each as its is_due answers on the first tick after the import (read in 2.9.0, schedulers.py)."""
+    at = datetime.now(UTC).replace(microsecond=0)
+    ago = {minutes: (at - timedelta(minutes=minutes)).isoformat() for minutes in (1, 4, 14, 30, 60)}
+    clocked = {"model": "django_celery_beat.clockedschedule", "fields": {"clocked_time": ago[30]}, "pk": 7}
+
+    def task(name, **more):
+        return {"name": name, "task": "tasks.add", "enabled": True, "total_run_count": 0, "last_run_at": None, **more}
+
+    rows = json.loads(
+        fixture(
+            task("expired", interval=1, last_run_at=ago[30], total_run_count=3, expires=ago[1]),
+            task("clocked, overdue", clocked=7, one_off=True, date_changed=ago[4]),
+            task("clocked, begins later", clocked=7, one_off=True, start_time="2090-01-01T00:00:00Z"),
+            task("clocked, expired", clocked=7, one_off=True, expires=ago[1]),
+            task("never run, began", interval=1, start_time=ago[4], date_changed=ago[1]),
+            task("never run, changed", interval=1, date_changed=ago[4]),
+            task("never run, overdue", interval=1, date_changed=ago[14]),
+            task("off and on", interval=1, last_run_at=ago[4], start_time=ago[60]),
+            task("typed", interval=1, last_run_at=ago[1], args='[{"__type__": "datetime", "__value__": "2027-01-01"}]',
+                 expires="2091-01-01T00:00:00Z", expire_seconds=5),
+        )
+    )  # fmt: skip
+    found = list(django_entries(json.dumps([*rows, clocked]), None, here._store.now()))
+    assert [one.name for one in found if isinstance(one, Unfit)] == ["clocked, expired"]
+    take(here, [one for one in found if isinstance(one, Arrival)])
+    assert here["expired"].next_due is None
+    assert here["clocked, begins later"].next_due == datetime(2090, 1, 1, tzinfo=UTC)
+    assert here["never run, changed"].next_due == at + timedelta(minutes=6)
+    assert here["off and on"].next_due == at + timedelta(minutes=6)
+    assert here["typed"].args == (datetime(2027, 1, 1),)
+    assert here["typed"].options == {"expires": datetime(2091, 1, 1, tzinfo=UTC)}
+    beat = beats(valkey).lead()
+    beat.until(lambda: len(messages(valkey.client())) >= 3)
+    beat.tick(3)
+    sent = {one["headers"]["redlock_beat_entry"]: one["headers"] for one in messages(valkey.client())}
+    assert set(sent) == {"clocked, overdue", "never run, began", "never run, overdue"}
+    assert sent["never run, began"]["periodic_task_name"] == "never run, began"
+    assert len(messages(valkey.client())) == 3
+    assert here["never run, began"].next_due == at + timedelta(minutes=6)  # in phase with its start
+
+
+def test_rows_that_came_from_the_configuration_become_configured_entries(valkey, beats):
+    at = datetime.now(UTC).replace(microsecond=0)
+    app = make_app(valkey.url())
+    app.conf.beat_schedule = {
+        "conf": {"task": "tasks.add", "schedule": 3600.0, "args": (1,)},
+        "off": {"task": "tasks.add", "schedule": 3600.0},
+        "bad": {"task": "tasks.add", "schedule": "soon"},
+    }
+    last = (at - timedelta(minutes=50)).isoformat()
+    text = fixture(
+        {"name": "conf", "task": "tasks.add", "interval": 1, "last_run_at": last, "total_run_count": 5, "args": "[9]"},
+        {"name": "off", "task": "tasks.add", "interval": 1, "enabled": False, "description": "no more"},
+        {"name": "bad", "task": "tasks.add", "interval": 1},
+        {"name": "own", "task": "tasks.add", "interval": 1, "last_run_at": last},
+    )
+    here = Schedule(app)
+    found = list(django_entries(text, app, here._store.now()))
+    assert [one.name for one in found if isinstance(one, Unfit)] == ["bad"]
+    take(here, [one for one in found if isinstance(one, Arrival)])
+    assert {entry.name: entry.origin for entry in here} == {"conf": "config", "off": "config", "own": "api"}
+    # What the configuration says counts, as there; the rows say how far it has come, and whether it is on.
+    assert (here["conf"].args, here["conf"].next_due, here["conf"].total_run_count) == (
+        (1,),
+        at + timedelta(minutes=10),
+        5,
+    )
+    states = valkey.client().hgetall(K.state)
+    beat = beats(app).lead()
+    assert valkey.client().hget(K.state, "conf") == states["conf"]  # nothing is made anew
+    assert (here["off"].enabled, here["off"].note) == (False, "no more")
+    beat.close()
+    app.conf.beat_schedule = {"off": {"task": "tasks.add", "schedule": 3600.0}}
+    beats(app).lead()
+    assert {entry.name for entry in here} == {"off", "own"}  # it leaves with the configuration
+
+
 @pytest.mark.parametrize("text", ["rubbish", "{}", "[1]", '[{"model": 1}]'])
 def test_what_is_no_fixture_is_refused(text):
     with pytest.raises(InvalidSchedule, match="dumpdata"):
