@@ -54,8 +54,8 @@ class Heartbeat:
 
     >>> beat = Heartbeat("", allowed=60)
     >>> beat.touch()
-    >>> read_all()[0].late <= 0
-    True
+    >>> [one.late <= 0 for one in read_all() if one.pid == os.getpid()]
+    [True]
     >>> beat.close()
     """
 
