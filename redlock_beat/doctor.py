@@ -38,7 +38,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
 #: Commands that are used and cannot be tried as the others.
 _UNTRIED = ("SUBSCRIBE", "UNSUBSCRIBE", "PING", "SELECT", "CLIENT")
 #: What is used besides on a cluster, and those for sharded pub/sub, which Redis 6.2 does not have.
-_CLUSTER = (("CLUSTER", "SLOTS"), ("COMMAND", "COUNT"))
+_CLUSTER = (("CLUSTER", "SLOTS"), ("COMMAND", "INFO", "GET"))
 _SHARDED = (("SPUBLISH", "{channel}", "doctor"), ("PUBSUB", "SHARDNUMSUB", "{channel}"))
 _UNTRIED_CLUSTER, _UNTRIED_SHARDED = ("ASKING", "READONLY"), ("SSUBSCRIBE", "SUNSUBSCRIBE")
 #: What kombu uses besides, where the same user sends to queues of this server.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from . import lua, steps
@@ -123,8 +124,14 @@ class Store:
         self.target = target
         self.keys = target.keys
         self.settings = target.settings
-        self.client = client if client is not None else target.client()
+        if client is not None or not target.cluster:
+            self.client = client if client is not None else target.client()
         self._scripts: dict[str, Any] = {}
+
+    @cached_property
+    def client(self) -> Any:
+        """A cluster's is made when it is first used: it connects at once, and what fails then is tried again."""
+        return self.target.client()
 
     def run(self, step: Step[T]) -> T:
         """Take one step."""
@@ -175,7 +182,7 @@ class Store:
     def prove(self, key: str, nonce: str, broker_db: int) -> str:
         """Whether the broker is this server; see ``prove.lua``."""
         if self.target.cluster:
-            return "refused: a cluster has no other database, and its keys lie on many servers"
+            return "no: a cluster has no other database, and its keys lie on many servers"
         return str(self._run("prove", [], [key, nonce, broker_db, self.keys.db]))
 
     # --- the term ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import re
@@ -12,11 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from redlock_beat import Schedule, lua
+from redlock_beat import AsyncSchedule, RedlockBeatError, Schedule, lua
 from redlock_beat.__main__ import main
 from redlock_beat.clock import monotonic
-from redlock_beat.doctor import minimal_rule
+from redlock_beat.config import Settings
+from redlock_beat.connection import Listener, Target
+from redlock_beat.doctor import examine, minimal_rule
 from redlock_beat.keys import Keys
+from redlock_beat.lease import Lease
+from redlock_beat.store import Store
 from tests.beats import duplicates, ledger
 from tests.proxy import Proxy
 from tests.servers import AT_ONCE, Cluster, eventually, follower, free_port, need
@@ -146,6 +151,65 @@ def test_cluster(own_server, beats):
 
     assert isinstance(schedule.status(), Status)
     assert schedule.status().leader
+
+
+def test_each_url_of_a_cluster_is_a_start_node_and_one_that_is_away_is_waited_for(own_server, beats, caplog):
+    server, broker = own_server("valkey", "--cluster-enabled", "yes"), own_server()
+    url = f"redis+cluster://127.0.0.1:{free_port()};redis+cluster://127.0.0.1:{server.port}"
+    beat = beats(broker.url(), ENTRY, redlock_beat_url=url, redlock_beat_metrics_port=0)
+    beat.tick(3)  # it serves no slots yet: not a traceback, and not the end
+    assert "Nothing is lost" in caplog.text
+    assert "Traceback" not in caplog.text
+    client = server.client()
+    client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+    flows(beat, broker.client())
+    assert "may be this very Redis" not in caplog.text
+    lost = beats(broker.url(), ENTRY, redlock_beat_url=f"redis+cluster://127.0.0.1:{free_port()}")
+    lost.tick(2)
+    assert "Traceback" not in caplog.text
+    edited = Schedule.from_url(f"redis+cluster://127.0.0.1:{free_port()}")
+    edited.retry_for = 0.2
+    with pytest.raises(RedlockBeatError, match="did not answer"):
+        edited.add("x", "tasks.add", 60)
+
+
+def test_the_doctor_and_edits_by_the_smallest_rule_work_on_a_cluster(own_server):
+    server = own_server("valkey", "--cluster-enabled", "yes")
+    client = server.client()
+    client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+    eventually(lambda: client.cluster("info")["cluster_state"] == "ok")
+    found = {one.what: one for one in examine(Schedule.from_url(f"redis+cluster://127.0.0.1:{server.port}"))}
+    assert found["permissions"].level == "ok"
+    assert found["persistence"].level == "warning"
+    rule = found["permissions"].why.rpartition("rule: ")[2].split()
+    client.execute_command("ACL", "SETUSER", "small", "on", "nopass", *rule)
+    url = f"redis+cluster://small:x@127.0.0.1:{server.port}"
+    settings = Settings(url=url, lease_ttl=5.0)
+    listener = Listener(Target(settings), "a")
+    lease = Lease(Store(listener.target), listener, settings, "host:a")
+    assert listener.subscribe()
+    assert lease.acquire().fence.text.split()[2] == "seen"
+    Schedule.from_url(url).add("x", "tasks.add", 60)
+    assert listener.wait(5) == "edit"
+    assert {one.what: one for one in examine(Schedule.from_url(url))}["permissions"].level == "ok"
+    assert not [one for one in client.acl_log() if one["username"] == "small" and one["object"] != "latency"]
+    listener.close()
+
+
+async def _async_edits(url: str) -> list[str]:
+    schedule = AsyncSchedule.from_url(url)
+    await schedule.add("x", "tasks.add", 60)
+    names = [one.name async for one in schedule.entries()]
+    await schedule.close()
+    return names
+
+
+def test_async_edits_on_a_cluster(own_server):
+    server = own_server("valkey", "--cluster-enabled", "yes")
+    server.client().execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+    eventually(lambda: server.client().cluster("info")["cluster_state"] == "ok")
+    url = f"redis+cluster://127.0.0.1:{free_port()};redis+cluster://127.0.0.1:{server.port}"
+    assert asyncio.run(_async_edits(url)) == ["x"]
 
 
 # --- failovers: the subscriptions stay behind, and nobody is dead ---------------------------------

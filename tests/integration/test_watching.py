@@ -14,6 +14,7 @@ import pytest
 
 from redlock_beat import InvalidSetting, Schedule, add_hook, health, heartbeat, hooks, remove_hook
 from redlock_beat.__main__ import main
+from redlock_beat.dispatch import prune_beats
 from redlock_beat.item import stamp
 from redlock_beat.keys import Keys
 from redlock_beat.metrics import PrometheusHook, Served
@@ -351,3 +352,51 @@ def test_without_prometheus_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(InvalidSetting, match=r"pip install 'redlock-beat\[prometheus\]'"):
         Served(0, "127.0.0.1")
+
+
+# --- who is there ----------------------------------------------------------------------------------
+
+
+def test_a_standby_that_never_led_is_there_and_knows_the_time(valkey, beats, told):
+    schedule = Schedule.from_url(valkey.url())
+    beats(valkey).lead()
+    standby = beats(valkey)
+    standby.tick(2)
+    assert {one.role: one.age < 60 for one in schedule.status().replicas} == {"leader": True, "standby": True}
+    now = schedule._store.now()
+    assert all(now / 1e6 - 60 < one.at <= now / 1e6 + 1 for one in told)
+    assert of(told, hooks.Turned)[-1].role == "standby"
+    token = standby.scheduler.lease.token
+    prune_beats(standby.scheduler.store, now)
+    assert valkey.client().hexists(K.beats, token)
+
+
+def test_a_dead_leader_is_gone_as_soon_as_its_lease_is(valkey, beats):
+    schedule, client = Schedule.from_url(valkey.url()), valkey.client()
+    leader = beats(valkey, redlock_beat_lease_ttl=0.5).lead()
+    leader.crash()
+    assert [one.role for one in schedule.status().replicas] == ["leader"]
+    eventually(lambda: not client.exists(K.lease))
+    assert [one.role for one in schedule.status().replicas] == ["gone"]
+
+
+def test_a_leader_that_lives_and_was_deposed_is_a_standby(valkey, beats):
+    schedule = Schedule.from_url(valkey.url())
+    old, new = beats(valkey).lead(), beats(valkey)
+    valkey.client().delete(K.lease)
+    new.lead()
+    assert sorted(one.role for one in schedule.status().replicas) == ["leader", "standby"]  # it has time to notice
+    old.until(lambda: old.scheduler._term is None)
+    old.tick()
+    assert sorted(one.role for one in schedule.status().replicas) == ["leader", "standby"]
+
+
+def test_a_standby_that_died_is_gone_after_some_silence(valkey, beats):
+    schedule, client = Schedule.from_url(valkey.url()), valkey.client()
+    beats(valkey).lead()
+    standby = beats(valkey)
+    standby.tick(2)
+    token = standby.scheduler.lease.token
+    row = json.loads(client.hget(K.beats, token))
+    client.hset(K.beats, token, json.dumps({**row, "at": row["at"] - 9_000_000}))  # the TTL is 2 s
+    assert sorted(one.role for one in schedule.status().replicas) == ["gone", "leader"]

@@ -120,6 +120,33 @@ def test_sentinels_and_clusters_have_clients():
     assert Target(Settings(url="redis+cluster://h:1")).cluster
 
 
+def test_what_one_of_several_urls_says_holds_for_all():
+    for url in (
+        "sentinel://:p@a:1/2?master_name=m;sentinel://b",
+        "sentinel://a:1;:p@b/2?master_name=m",
+        "valkey+sentinel://a:1;b;/2?master_name=n;c",
+    ):
+        target = Target(Settings(url=url))
+        assert target.options["master_name"] in "mn"
+        assert target.db == 2
+        assert target._addresses(26379)[:2] == [("a", 1), ("b", 26379)]
+        assert target.options.get("password") == ("p" if ":p@" in url else None)
+    cluster = Target(Settings(url="redis+cluster://u:p@a:1;redis+cluster://b:2?client_name=x"))
+    assert cluster._addresses(6379) == [("a", 1), ("b", 2)]
+    assert (cluster.options["password"], cluster.options["client_name"]) == ("p", "x")
+    # Of a broker's URLs that are tried one after the other, the first is the schedule's.
+    assert Target(Settings(url="redis://a:1/3;redis://b:2/4")).db == 3
+
+
+def test_a_valkey_may_be_called_so():
+    assert Target(Settings(url="valkey://h:1/2")).db == 2
+    assert Target(Settings(url="valkeys://h")).options["ssl"] is True
+    assert Target(Settings(url="valkey+cluster://h")).cluster
+    assert is_redis_url("valkey://h")
+    with pytest.raises(InvalidSetting, match="valkey://"):
+        Settings(url="amqp://h")
+
+
 @pytest.mark.parametrize(
     ("text", "hidden"),
     [
