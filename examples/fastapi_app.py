@@ -11,10 +11,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from redlock_beat import AsyncSchedule, EntryExists, InvalidSchedule, NoSuchEntry, StaleRevision
+from redlock_beat import (
+    AsyncSchedule,
+    EntryExists,
+    InvalidSchedule,
+    NoSuchEntry,
+    RedisUnavailable,
+    RedlockBeatError,
+    ScheduleBusy,
+    StaleRevision,
+)
 
 #: The only tasks that may be scheduled from outside.
 TASKS = {"tasks.add", "tasks.report"}
@@ -22,7 +32,8 @@ TASKS = {"tasks.add", "tasks.report"}
 
 @asynccontextmanager
 async def lifespan(api: FastAPI) -> AsyncIterator[None]:
-    async with AsyncSchedule.from_url(os.environ.get("REDIS_URL", "redis://localhost:6379/0")) as schedule:
+    url = os.environ.get("REDIS_URL", "redis://localhost:6379/0")
+    async with AsyncSchedule.from_url(url, retry_for=3.0) as schedule:  # a web request waits no longer
         api.state.schedule = schedule
         yield
 
@@ -36,10 +47,31 @@ def the_schedule(request: Request) -> AsyncSchedule:
 
 Scheduled = Annotated[AsyncSchedule, Depends(the_schedule)]
 
+#: What a refused edit is to a browser; every message says what happened and what to do.
+STATUS = {
+    NoSuchEntry: 404,
+    EntryExists: 409,
+    StaleRevision: 412,
+    InvalidSchedule: 422,
+    ScheduleBusy: 503,
+}
+
+
+@api.exception_handler(RedlockBeatError)
+async def refused(request: Request, exc: RedlockBeatError) -> JSONResponse:
+    if isinstance(exc, RedisUnavailable):
+        # Its message names the server, which is for the log and not for the world.
+        detail = "the schedule cannot be reached; "
+        detail += "whether the edit took effect is unknown" if exc.unknown else "nothing was changed"
+        return JSONResponse({"detail": detail}, 503, {"Retry-After": "5"})
+    status = next((code for kind, code in STATUS.items() if isinstance(exc, kind)), 500)
+    return JSONResponse({"detail": str(exc)}, status)
+
 
 class Reminder(BaseModel):
     task: str
-    every: float
+    #: Seconds, a span such as "10m", or a crontab such as "0 7 * * 1-5".
+    when: float | str
     args: list[Any] = []
 
 
@@ -60,35 +92,29 @@ async def entries(schedule: Scheduled, prefix: str | None = None) -> list[dict[s
 async def add(name: str, reminder: Reminder, schedule: Scheduled) -> dict[str, Any]:
     if reminder.task not in TASKS:
         raise HTTPException(403, f"{reminder.task} may not be scheduled")
-    try:
-        entry = await schedule.add(name, reminder.task, reminder.every, args=reminder.args)
-    except EntryExists as exc:
-        raise HTTPException(409, str(exc)) from None
-    except InvalidSchedule as exc:
-        raise HTTPException(422, str(exc)) from None
+    entry = await schedule.add(name, reminder.task, reminder.when, args=reminder.args)
     return {"name": entry.name, "next_due": entry.next_due, "revision": entry.revision}
 
 
 @api.patch("/entries/{name}")
 async def change(name: str, change: Change, schedule: Scheduled) -> dict[str, Any]:
-    try:
-        entry = await schedule.update(name, revision=change.revision, args=change.args)
-    except NoSuchEntry as exc:
-        raise HTTPException(404, str(exc)) from None
-    except StaleRevision as exc:
-        raise HTTPException(412, str(exc)) from None
+    entry = await schedule.update(name, revision=change.revision, args=change.args)
     return {"name": entry.name, "revision": entry.revision}
 
 
-@api.post("/entries/{name}/run")
+@api.delete("/entries/{name}", status_code=204)
+async def remove(name: str, schedule: Scheduled, revision: int | None = None) -> None:
+    await schedule.remove(name, revision=revision)
+
+
+@api.post("/entries/{name}/run", status_code=202)
 async def run(name: str, schedule: Scheduled) -> dict[str, str]:
-    try:
-        return {"task_id": await schedule.trigger(name)}
-    except NoSuchEntry as exc:
-        raise HTTPException(404, str(exc)) from None
+    return {"task_id": await schedule.trigger(name)}
 
 
 @api.get("/health")
-async def health(schedule: Scheduled) -> dict[str, Any]:
+async def health(schedule: Scheduled, response: Response) -> dict[str, Any]:
     verdict = await schedule.health()
+    if not verdict.ok:
+        response.status_code = 503
     return {"ok": verdict.ok, "why": verdict.why}

@@ -133,15 +133,18 @@ class Schedule(_Common):
         self._lock = threading.Lock()
 
     @classmethod
-    def from_url(cls, url: str, *, prefix: str = "redlock-beat", timezone: str = "UTC", **settings: Any) -> Schedule:
+    def from_url(
+        cls, url: str, *, prefix: str = "redlock-beat", timezone: str = "UTC", retry_for: float = 10.0, **settings: Any
+    ) -> Schedule:
         """A schedule where no Celery app is at hand; tasks are then given by name.
 
-        *timezone* is that of entries that name none; it should be the app's.
+        *timezone* is that of entries that name none; it should be the app's. A call waits for Redis for
+        *retry_for* seconds at most.
 
         >>> Schedule.from_url("redis://localhost:6379/0").settings.prefix
         'redlock-beat'
         """
-        return cls(settings=Settings(url=url, prefix=prefix, **settings), timezone=timezone)
+        return cls(settings=Settings(url=url, prefix=prefix, **settings), timezone=timezone, retry_for=retry_for)
 
     def _do(self, asking: Asking[T]) -> T:
         """Take the steps an operation asks for."""
@@ -476,16 +479,17 @@ class AsyncSchedule(_Common):
 
     @classmethod
     def from_url(
-        cls, url: str, *, prefix: str = "redlock-beat", timezone: str = "UTC", **settings: Any
+        cls, url: str, *, prefix: str = "redlock-beat", timezone: str = "UTC", retry_for: float = 10.0, **settings: Any
     ) -> AsyncSchedule:
         """A schedule where no Celery app is at hand; tasks are then given by name.
 
-        *timezone* is that of entries that name none; it should be the app's.
+        *timezone* is that of entries that name none; it should be the app's. A call waits for Redis for
+        *retry_for* seconds at most.
 
         >>> AsyncSchedule.from_url("redis://localhost:6379/0").settings.prefix
         'redlock-beat'
         """
-        return cls(settings=Settings(url=url, prefix=prefix, **settings), timezone=timezone)
+        return cls(settings=Settings(url=url, prefix=prefix, **settings), timezone=timezone, retry_for=retry_for)
 
     async def __aenter__(self) -> AsyncSchedule:
         return self
