@@ -175,6 +175,8 @@ def _check(entry: Entry) -> None:
 
 def _text(name: str, value: str, what: str) -> None:
     """Refuse halves of characters (lone surrogates): Redis, JSON and brokers carry UTF-8."""
+    if value.isascii():
+        return
     try:
         value.encode()
     except UnicodeEncodeError as exc:

@@ -362,13 +362,13 @@ class ConfigSync:
 
     def _edit(self, stored: Stored, before: Mapping[str, str], archived: str | None, now: int) -> Edit | None:
         """What is to be done about one entry; None when it is left out."""
-        name, marked = stored.name, stored.name in before
-        if _made_at_runtime(stored, marked):
+        name, marked, there = stored.name, stored.name in before, readable(stored)
+        if _made_at_runtime(stored, there, marked):
             why = "an entry made at runtime has its name, and those are never touched. Rename or remove one of the two"
             self._leave_out(name, why, level=logging.WARNING)
             return None
         try:
-            edit = self._configured(stored, None if marked else archived, now)
+            edit = self._configured(stored, there, None if marked else archived, now)
         except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything: one bad entry is one bad entry
             known = isinstance(exc, InvalidSchedule)
             self._leave_out(name, str(exc).rstrip(".") if known else f"its next slot cannot be computed: {exc!r}")
@@ -379,7 +379,7 @@ class ConfigSync:
         edit.configured = self.configuration.entries[name].digest
         return edit
 
-    def _configured(self, stored: Stored, archived: str | None, now: int) -> Edit:
+    def _configured(self, stored: Stored, there: Entry | None, archived: str | None, now: int) -> Edit:
         """The edit that brings the configured entry into force."""
         one = self.configuration.entries[stored.name]
         new = replace(one.entry, anchor=now)
@@ -389,10 +389,9 @@ class ConfigSync:
             edit.expected = stored.state or ABSENT
             edit.archive = DROP
             return edit
-        known = readable(stored)
-        if known is None or known.state is None:
+        if there is None or there.state is None:
             return created(replace(new, revision=_revision(stored) + 1), now, expected=stored.state or ANY)
-        return updated(known, new, now, stored.state or ANY, *self._catching_up)
+        return updated(there, new, now, stored.state or ANY, *self._catching_up)
 
     def _archive(self, term: Term, names: list[str], before: Mapping[str, str]) -> Iterator[None]:
         while names:
@@ -402,7 +401,7 @@ class ConfigSync:
                 edit = Edit(one.name, ANY, configured=DROP)
                 if one.definition is None:
                     edit.archive = compact({"removed": True, "digest": before[one.name], "at": now})
-                elif not _made_at_runtime(one, marked=True):
+                elif not _made_at_runtime(one, readable(one), marked=True):
                     edit.expected = one.state or ANY
                     edit.definition = edit.state = edit.score = DROP
                     edit.archive = compact(
@@ -413,8 +412,10 @@ class ConfigSync:
             yield
 
 
-def _made_at_runtime(stored: Stored, marked: bool) -> bool:
+def _made_at_runtime(stored: Stored, there: Entry | None, marked: bool) -> bool:
     """Whether what stands there is a user's; what cannot be read is, unless the configuration once had that name."""
+    if there is not None:
+        return there.origin != "config"
     if stored.definition is None:
         return False
     try:
