@@ -23,6 +23,10 @@ class Cache:
         self._entries.move_to_end(name)
         return entry
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._entries.clear()
+
     def put(self, entry: Entry) -> None:
         """Keep an entry, if there is room for any."""
         if self.size:

@@ -58,6 +58,8 @@ class Settings:
     publish_timeout: float = 10.0
     #: The longest pause between two attempts to reach Redis.
     retry_pause: float = 1.0
+    #: Whose schedule it is; default: the name of the Celery app. A beat of another application does not lead here.
+    application: str = ""
     #: Release of the configuration: a beat with a lower one never overwrites it.
     config_version: int | None = None
     #: Policies of entries of ``beat_schedule``, by name: where other schedulers that read it must not see them.
@@ -136,6 +138,9 @@ _RULES: dict[str, _Rule] = {
     "socket_timeout": _number(0.05, 60, "seconds"),
     "publish_timeout": _number(0.05, 300, "seconds"),
     "retry_pause": _number(0.05, 60, "seconds"),
+    "application": _Rule(
+        "the name of the application, 200 characters at most", lambda v: isinstance(v, str) and len(v) <= 200
+    ),
     "config_version": _Rule(
         "a whole number, or None",
         lambda v: v is None or (isinstance(v, int) and not isinstance(v, bool) and v >= 0),
@@ -211,6 +216,9 @@ def settings_of(app: Any) -> Settings:
         given["url"] = ";".join(broker) if isinstance(broker, (list, tuple)) else first
         own = given.get("redis_options", {})
         given["redis_options"] = {**_from_broker(conf, first), **own} if isinstance(own, Mapping) else own
+    main = getattr(app, "main", None)
+    if isinstance(main, str) and main != "__main__":  # a script's name says nothing
+        given.setdefault("application", main[:200])
     return Settings(**given, cron_grace=_cron_grace(conf.get("beat_cron_starting_deadline")))
 
 

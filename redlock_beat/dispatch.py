@@ -23,7 +23,7 @@ from .codec import compact, decode
 from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
-from .errors import BrokerAway, InvalidSchedule, mask, traceback_of
+from .errors import BrokerAway, InvalidSchedule, Replaced, mask, traceback_of
 from .express import BYTES, Express
 from .item import AS_IT_IS, Item, stamp, unstamp
 from .lease import Lease, Term
@@ -154,6 +154,11 @@ class Dispatcher:
         self.sent_total = 0
         #: Why it is not known whether the broker is this Redis; then nothing is sent.
         self.unproved: str | None = None
+        #: Entries there were at the last look; None before the first.
+        self.entries: int | None = None
+        # The process that answered last; and what the last heartbeat says that is known to stand in Redis.
+        self._server = ""
+        self._beaten: int | None = None
         #: The configuration's mark, as Redis last said it.
         self.mark = ""
         self._slow: dict[str, int] = {}
@@ -182,6 +187,7 @@ class Dispatcher:
         """A new term: know the slow entries, give those in quarantine another chance, take over the outbox."""
         self._batch.clear()
         self._beaten_at = self._pulse_at = float("-inf")
+        self._beaten = None
         self.express.failed.clear()
         self._slow = self.store.slow()
         self.publisher.lead(term)
@@ -300,11 +306,25 @@ class Dispatcher:
         self.lease.trust(term, started)
         self.lease.clock.told(due.now, started)
         self._looked(due, term)
+        self._recognize(due, heartbeat)
         return due
+
+    def _recognize(self, due: Due, heartbeat: str) -> None:
+        """Whether it is the server that is known here, with what was written to it; :class:`Replaced` when not."""
+        server, self._server = self._server, due.server or self._server
+        beaten = self._beaten
+        if due.before:
+            self._beaten = _at(heartbeat)
+        # A commit may have written a heartbeat made half a second before: so little older is no loss.
+        older = beaten - (_at(due.before) or beaten) if due.before not in ("", "-") and beaten is not None else 0
+        lost = beaten is not None and (due.before == "-" or older > MICROS)
+        if lost or (server and server != self._server):
+            self.cache.clear()
+            raise Replaced(older / MICROS if lost else None)
 
     def _looked(self, due: Due, term: Term) -> None:
         """Redis has said what is due."""
-        self.mark = due.mark
+        self.mark, self.entries = due.mark, due.total
         self.lease.noted(due.seen)
         if hooks.listening():
             hooks.emit(
@@ -825,6 +845,14 @@ def _reinstated(name: str, stored: Stored, now: int) -> Edit:
     if entry.enabled and state.nominal is not None:
         when = score(max(now, act_at(entry, state.nominal)))
     return Edit(name, stored.state or ANY, state=replace(state, attempts=0).text(), score=when)
+
+
+def _at(heartbeat: str) -> int | None:
+    """When a heartbeat was made, in Redis's time."""
+    try:
+        return int(json.loads(heartbeat)["at"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def retry_pause(attempts: int) -> int:

@@ -125,6 +125,15 @@ class Deposed(RedlockBeatError):
     """The term of this beat has ended: another beat leads now. A normal event, never fatal."""
 
 
+class Replaced(RedlockBeatError):
+    """Another server process answers than before, or one that came back older: what is known of it is read again."""
+
+    def __init__(self, older: float | None) -> None:
+        super().__init__("another server process answers than before")
+        #: Seconds by which it came back older, at least; None when it has lost nothing that is known of.
+        self.older = older
+
+
 class BrokerAway(RedlockBeatError):
     """The broker did not answer while a message was rendered. No entry is at fault: each is still due."""
 

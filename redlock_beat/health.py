@@ -66,6 +66,8 @@ def judged(standing: Standing, outbox: Sequence[str], max_lag: float) -> Verdict
     """Whether that is well; *outbox* are some of its items."""
     if not standing.lease:
         return Verdict(False, "nobody leads: nothing is sent")
+    if standing.loss:
+        return Verdict(False, f"{standing.loss} `celery redlock health --ack` takes note of it")
     if standing.overdue and standing.oldest is not None:
         lag = (standing.now - standing.oldest) / MICROS
         if lag > max_lag:

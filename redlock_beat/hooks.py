@@ -92,6 +92,17 @@ class TermEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DataLost(Event):
+    """Redis came back with less than it had. What only some beats know is None; *why* is the whole in words."""
+
+    why: str
+    entries_before: int | None
+    entries_now: int
+    epoch_before: int
+    epoch_now: int
+
+
+@dataclass(frozen=True, slots=True)
 class Turned(Event):
     """The loop has turned. What only a leader knows is None on a standby."""
 

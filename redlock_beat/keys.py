@@ -16,6 +16,8 @@ key            type           holds
 ``config``     string         version and digest of the whole configuration as last synced
 ``left_out``   string         how many configured entries are not in force, and why (JSON; a
                               hundred are named); not there when all are
+``application`` string        whose schedule it is: the name of the application that led here first
+``loss``       string         what Redis has lost, for an hour or until somebody has taken note of it
 ``archive``    hash           name -> definition, state and digest of an entry that left the
                               configuration, revived when it comes back
 ``lease``      string         who holds the term: ``token epoch seen owner``
@@ -56,6 +58,8 @@ class Keys:
     configured: str = field(init=False)
     config: str = field(init=False)
     left_out: str = field(init=False)
+    application: str = field(init=False)
+    loss: str = field(init=False)
     archive: str = field(init=False)
     lease: str = field(init=False)
     epoch: str = field(init=False)
@@ -69,8 +73,8 @@ class Keys:
 
     def __post_init__(self) -> None:
         for name in (
-            "due", "entries", "state", "configured", "config", "left_out", "archive", "lease", "epoch",
-            "manual", "ledger", "outbox", "beats", "quarantine", "slow",
+            "due", "entries", "state", "configured", "config", "application", "loss", "left_out", "archive", "lease",
+            "epoch", "manual", "ledger", "outbox", "beats", "quarantine", "slow",
         ):  # fmt: skip
             object.__setattr__(self, name, f"{{{self.prefix}}}:{name}")
         object.__setattr__(self, "wake", f"{{{self.prefix}}}:wake@{self.db}")

@@ -59,6 +59,7 @@ class PrometheusHook:
         self._failed = counter("failures", "Attempts that failed and are repeated.", "step")
         self._rendered = counter("rendered", "Occurrences rendered by themselves, not filled in.", "reason")
         self._publish = counter("publish_failures", "Messages a foreign broker did not take at once.")
+        self._losses = counter("data_losses", "Times Redis came back with less than it had.")
         self._lateness = Histogram(
             "redlock_beat_lateness_seconds", "From nominal to being sent.", registry=registry, buckets=BUCKETS
         )
@@ -90,6 +91,8 @@ class PrometheusHook:
             self._terms.inc()
             self._leader.set(1)
             self._epoch.set(event.epoch)
+        elif isinstance(event, hooks.DataLost):
+            self._losses.inc()
         elif isinstance(event, hooks.TermEnded):
             self._leader.set(0)
 

@@ -592,6 +592,11 @@ class Operations:
         rows = yield steps.ledger_news(self.keys, after, 500, wait_ms)
         return [(row_id, happened(row)) for row_id, row in rows]
 
+    def acknowledge(self) -> Asking[str | None]:
+        """Somebody has taken note of what Redis has lost."""
+        known: str | None = yield steps.acknowledge(self.keys)
+        return known
+
     def health(self, max_lag: float) -> Asking[Verdict]:
         """Whether the schedule as a whole is well."""
         return whole(self.keys, max_lag)

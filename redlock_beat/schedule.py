@@ -450,6 +450,13 @@ class Schedule(_Common):
         """
         return self._do(self._operations.health(max_lag))
 
+    def acknowledge(self) -> str | None:
+        """You know what Redis has lost: :meth:`health` need not say it any more. What that was, or None.
+
+        >>> schedule.acknowledge()   # doctest: +SKIP
+        """
+        return self._do(self._operations.acknowledge())
+
     def close(self) -> None:
         """Close the connections; the schedule may be used again afterwards.
 
@@ -759,6 +766,13 @@ class AsyncSchedule(_Common):
         >>> (await schedule.health()).ok   # doctest: +SKIP
         """
         return await self._do(self._operations.health(max_lag))
+
+    async def acknowledge(self) -> str | None:
+        """As :meth:`Schedule.acknowledge`.
+
+        >>> await schedule.acknowledge()   # doctest: +SKIP
+        """
+        return await self._do(self._operations.acknowledge())
 
     async def close(self) -> None:
         """Close the connections.

@@ -25,19 +25,29 @@ from celery.utils.log import get_logger
 from redis.exceptions import ReadOnlyError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from . import hooks
+from . import hooks, steps
 from .broker import Proof, Prover
-from .clock import MICROS, monotonic
+from .clock import MICROS, moment, monotonic
 from .config import Settings, check_broker, settings_of
 from .connection import TROUBLE, Listener, Pauses, Target, drop_connections
 from .dispatch import Dispatcher, prune_beats
-from .errors import BrokerAway, Deposed, InvalidSetting, RedlockBeatError, UnsupportedServer, mask, traceback_of
+from .errors import (
+    BrokerAway,
+    Deposed,
+    InvalidSetting,
+    RedlockBeatError,
+    Replaced,
+    UnsupportedServer,
+    mask,
+    traceback_of,
+)
 from .heartbeat import Heartbeat
 from .lease import LOOK, Lease, Term
 from .metrics import Served
 from .outbox import Publisher
 from .render import Renderer
-from .status import owner_of
+from .status import epoch_of, owner_of
+from .steps import Census
 from .store import Store
 from .sync import ConfigSync, Configuration, read_configuration
 
@@ -56,6 +66,9 @@ SOON = 0.01
 AGAIN = 10.0
 
 TIMED_OUT = (RedisTimeout, TimeoutError)
+
+#: Seconds between two complaints about another application's schedule; and for which a loss is shown by `health`.
+STRANGE, LOSS_KEPT = 60.0, 3600
 
 #: Seconds a leader waits for the proof that the broker is its Redis before it looks at everything else.
 PROOF = 0.05
@@ -97,6 +110,10 @@ class RedisScheduler(Scheduler):
         self._proved = -1
         self._prove_again_at = float("-inf")
         self._asked_at = float("inf")
+        self._strange_again_at = float("-inf")
+        self._set_back_from = 0
+        # Entries a standby has seen.
+        self._entries: int | None = None
         self._proof_pauses = Pauses(self.settings.retry_pause)
         self._said: str | None = None
         self._pauses = Pauses(self.settings.retry_pause)
@@ -157,6 +174,8 @@ class RedisScheduler(Scheduler):
             raise
         except BrokerAway as exc:
             self._broker_away(exc)
+        except Replaced as exc:
+            self._replaced(exc)
         except TROUBLE as exc:
             self._trouble(exc)
         except Exception as exc:  # noqa: BLE001 - a beat that dies sends nothing at all
@@ -172,7 +191,7 @@ class RedisScheduler(Scheduler):
         else:
             self._lead(self._term)
         if self._pauses.attempts:
-            logger.info("Going on as before.")
+            logger.info("All is well again; beat goes on.")
             self._pauses.reset()
 
     def _prepare(self) -> None:
@@ -294,18 +313,30 @@ class RedisScheduler(Scheduler):
         if now - self._beaten_at > self.settings.lease_ttl:
             heartbeat = self.dispatcher.heartbeat("standby", None)
             self._beaten_at = now
+            census = self.store.run(steps.census(self.store.keys))
+            self._is_ours(census)
+            if census.epoch >= self.lease.lowest_epoch:
+                self._entries = census.entries
+        newest = self.lease.lowest_epoch
         seen, free = self.lease.look(heartbeat)
+        if (epoch := epoch_of(seen.held)) and epoch < newest:
+            self._set_back(newest, epoch)
         if hooks.listening():
             hooks.emit(hooks.Turned(self.dispatcher.now() / MICROS, "standby"))
         role = f"standby; {owner_of(seen.held) or 'another beat'} leads"
         if free:
             if self.renderer.direct and self.dispatcher.unproved is None:
                 self._doubt()  # it is proved once a term
-            if self._prove(LOOK):
+            census = self.store.run(steps.census(self.store.keys))
+            if not self._is_ours(census):
+                role = "standby; the schedule is another application's"
+            elif self._prove(LOOK):
                 steal = seen.held if seen.held and not seen.held.startswith(self.lease.token + " ") else ""
                 term = self.lease.acquire(steal)
                 if term is not None:
                     self._promoted(term, seen.held if steal else "")
+                    if census.epoch < newest:
+                        self._set_back(newest, census.epoch, census.entries)
                     return
             else:
                 role = "standby until it is known whether the broker is the schedule's Redis"
@@ -323,8 +354,65 @@ class RedisScheduler(Scheduler):
         self._begun = False
         hooks.emit(hooks.TermBegan(self.dispatcher.now() / MICROS, term.epoch))
 
+    # --- whose schedule it is, and whether Redis still has it ---
+
+    def _is_ours(self, census: Census) -> bool:
+        """Whether this beat may lead here: not where another application's schedule is."""
+        ours, theirs = self.settings.application, census.application
+        ok = not ours or not theirs or ours == theirs
+        if not ok and monotonic() >= self._strange_again_at:
+            self._strange_again_at = monotonic() + STRANGE
+            logger.error(
+                "The schedule at %s with prefix %r is that of the application %r, and this one is %r: this beat does "
+                "not lead, and nothing of its schedule is sent. Set redlock_beat_prefix to a name of this "
+                "application's own; or, if it is the same application renamed, redlock_beat_application = %r.",
+                self.target, self.settings.prefix, theirs, ours, theirs,
+            )  # fmt: skip
+        return ok
+
+    def _set_back(self, before: int, now: int, entries: int | None = None) -> None:
+        """The counter of terms stands lower than it once did: what Redis had is gone, all of it or the newest."""
+        if before <= self._set_back_from:
+            return  # it has been said
+        self._set_back_from = before
+        if entries is None:
+            entries = self.store.run(steps.census(self.store.keys)).entries
+        known = self._entries
+        were = "" if known is None else f", {known} before"
+        self._lost(
+            f"Redis has lost data: it counted {before} terms, and counts {now} now; {entries} entries were left in the "
+            f"schedule{were}. What was added or edited at runtime and is not there is lost unless a backup has it; the "
+            f"entries of beat_schedule are written again.", known, entries, before, now,
+        )  # fmt: skip
+
+    def _replaced(self, exc: Replaced) -> None:
+        """Everything that is known of Redis is read again, from the outbox to the configuration."""
+        self._doubt()
+        self._begun = False
+        term, entries = self._term, self.dispatcher.entries
+        if exc.older is None:
+            logger.info("Redis at %s is another process than before; what is known of it is read again.", self.target)
+        elif term is not None:
+            span = f"at least {exc.older:.1f} s older" if exc.older else "without what this beat had written"
+            self._lost(
+                f"Redis has come back {span}: edits of that time are lost, and what was sent in it may be sent again.",
+                None, entries or 0, term.epoch, term.epoch,
+            )  # fmt: skip
+
+    def _lost(self, why: str, entries_before: int | None, entries_now: int, epoch_before: int, epoch_now: int) -> None:
+        """Say it loudly: in the log, to hooks, and for an hour to whoever asks for the health."""
+        logger.critical("%s", why)
+        at = self.store.now()
+        hooks.emit(hooks.DataLost(at / MICROS, why, entries_before, entries_now, epoch_before, epoch_now))
+        self.store.note_loss(f"{moment(at):%Y-%m-%d %H:%M:%S} UTC: {why}", LOSS_KEPT)
+
     def _begin(self, term: Term) -> None:
         """What a new term begins with; repeated from the start when Redis fails in the middle of it."""
+        application = self.settings.application
+        if application and self.store.introduce(term.fence, application) != application:
+            # Another one came in between our look and our term.
+            self.store.release(term.fence, self.lease.token)
+            raise Deposed
         self.dispatcher.begin(term)
         self._config = ConfigSync(self.settings, self.store, self.lease, self.configuration)
         self._sync = self._config.run(term)
@@ -361,6 +449,7 @@ class RedisScheduler(Scheduler):
     def _demoted(self) -> None:
         term, self._term, self._sync, self._begun = self._term, None, None, False
         self.publisher.lead(None)
+        self._entries = self.dispatcher.entries or self._entries
         self._beaten_at = float("-inf")
         if term is not None:
             logger.warning("Term %d is over: another beat leads, or will. This one stands by.", term.epoch)
@@ -432,9 +521,7 @@ class RedisScheduler(Scheduler):
         many = self._pauses.attempts
         level = logging.ERROR if many <= 3 or many % 30 == 0 else logging.DEBUG
         said = traceback_of(exc) if traceback and many <= 3 else mask(f"{type(exc).__name__}: {exc}")
-        logger.log(
-            level, words + ". Nothing is lost: what is due stays due. Attempt %d follows in %.2f s.", said, many, pause
-        )
+        logger.log(level, words + ". What is due stays due. Attempt %d follows in %.2f s.", said, many, pause)
         listener = getattr(self, "listener", None)
         if listener is not None and listener.confirmed:
             listener.wait(pause)

@@ -60,6 +60,8 @@ class Status:
     #: Entries of `beat_schedule` that are not in force, each with the reason (a hundred of them), and how many in all.
     left_out: dict[str, str] = field(default_factory=dict)
     left_out_total: int = 0
+    #: What Redis has lost lately, in words; None when nothing is known or somebody has taken note.
+    loss: str | None = None
 
     def json(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -85,6 +87,7 @@ def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
         replicas=sorted(_replicas(standing), key=lambda one: (one.role, one.host, one.pid)),
         left_out=left_out,
         left_out_total=total,
+        loss=standing.loss,
     )
 
 
@@ -110,6 +113,16 @@ def owner_of(held: str | None) -> str | None:
     """
     found = Held.parse(held)
     return found.owner if found else None
+
+
+def epoch_of(held: str | None) -> int | None:
+    """The term in the text of a lease.
+
+    >>> epoch_of("a3 7 1 web-1:42")
+    7
+    """
+    parts = (held or "").split(" ")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else None
 
 
 def _percentile(values: Sequence[float], part: float) -> float | None:

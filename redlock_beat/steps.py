@@ -228,6 +228,28 @@ def ledger_news(keys: Keys, after: str, count: int, wait_ms: int) -> Step[list[t
     return Step(parse, commands=[words])
 
 
+@dataclass(frozen=True, slots=True)
+class Census:
+    """What tells one schedule from another, and from what is left of it: whose it is, its term, its size."""
+
+    application: str
+    epoch: int
+    entries: int
+
+
+def census(keys: Keys) -> Step[Census]:
+    """Whose schedule it is, and how much of it there is."""
+    return Step(
+        lambda got: Census(str(got[0] or ""), int(got[1] or 0), int(got[2])),
+        commands=[("GET", keys.application), ("GET", keys.epoch), ("HLEN", keys.entries)],
+    )
+
+
+def acknowledge(keys: Keys) -> Step[str | None]:
+    """Somebody has taken note of what Redis has lost; what that was, or None."""
+    return Step(lambda got: got, commands=[("GETDEL", keys.loss)], writes=True)
+
+
 def outbox_sample(keys: Keys) -> Step[list[str]]:
     """Some items of the outbox."""
     return Step(lambda got: list(got[1].values()), commands=[("HSCAN", keys.outbox, 0, "COUNT", 100)])
@@ -250,17 +272,19 @@ class Standing:
     beats: dict[str, str]
     #: What the leader says of the configured entries that are not in force.
     left_out: str | None = None
+    #: What Redis has lost lately, as a beat noticed it.
+    loss: str | None = None
 
 
 def standing(keys: Keys, now: int) -> Step[Standing]:
     """How things stand."""
 
     def parse(got: Any) -> Standing:
-        text, left, epoch, entries, overdue, oldest, manual, outbox, quarantine, beats, left_out = got
+        text, left, epoch, entries, overdue, oldest, manual, outbox, quarantine, beats, left_out, loss = got
         return Standing(
             now, text, max(0, int(left)), int(epoch or 0), int(entries), int(overdue),
             from_score(oldest[1]) if oldest else None, int(manual), int(outbox), dict(quarantine), dict(beats),
-            left_out,
+            left_out, loss,
         )  # fmt: skip
 
     return Step(parse, commands=[
@@ -268,4 +292,5 @@ def standing(keys: Keys, now: int) -> Step[Standing]:
         ("ZCOUNT", keys.due, "-inf", score(now)), ("ZRANGE", keys.due, 0, 0, "WITHSCORES"),
         ("ZCOUNT", keys.manual, "-inf", score(now)), ("HLEN", keys.outbox), ("HGETALL", keys.quarantine),
         ("HGETALL", keys.beats), ("GET", keys.left_out),
+        ("GET", keys.loss),
     ])  # fmt: skip

@@ -75,6 +75,8 @@ class Due:
     server: str = ""
     #: Whether this server sees the own subscription.
     seen: bool = False
+    #: The heartbeat of this beat that stood there before this one; '-' for none, '' when none was written now.
+    before: str = ""
 
 
 @dataclass(slots=True)
@@ -216,6 +218,18 @@ class Store:
         k = self.keys
         text, epoch = (fence.text, fence.epoch) if fence else ("", "")
         return bool(self._run("release", [k.lease, k.epoch, k.beats], [text, epoch, token, k.wake]))
+
+    def introduce(self, fence: Fence, application: str) -> str:
+        """Leave the application's name where none stands; the name that stands there."""
+        k = self.keys
+        found = str(self._run("introduce", [k.lease, k.epoch, k.application], [*fence.words, application]))
+        if not found:
+            raise Deposed
+        return found
+
+    def note_loss(self, what: str, seconds: int) -> None:
+        """Keep for so long what Redis has lost. Unfenced: whoever notices it is right."""
+        self.client.set(self.keys.loss, what, ex=seconds)
 
     # --- dispatch ---
 
@@ -459,6 +473,7 @@ def due_of(got: Any) -> Due:
         str(here[0]),
         str(here[1]),
         bool(here[2]),
+        str(here[3]),
     )
 
 

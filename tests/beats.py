@@ -32,6 +32,7 @@ def make_app(url: str, schedule: dict[str, Any] | None = None, **conf: Any) -> C
             "redlock_beat_lease_ttl": 2.0,
             "redlock_beat_render_limit": 3.0,
             "broker_connection_retry_on_startup": True,
+            "redlock_beat_application": "tests",
         }
     )
     app.conf.update(conf)

@@ -111,6 +111,8 @@ _NAMED = 20
 
 def show_problems(found: Status) -> None:
     """What of the schedule does not run, and why, one a line."""
+    if found.loss:
+        say(found.loss, 4, "red")
     for what, reasons, total in (
         ("in quarantine", found.quarantine, len(found.quarantine)),
         ("left out of beat_schedule", found.left_out, found.left_out_total),
@@ -131,8 +133,9 @@ def _some(reasons: Mapping[str, str], total: int) -> Iterator[str]:
 @click.option("--this", "only_this", is_flag=True,
               help="Does the loop of the beat on this machine turn? Never asks Redis.")  # fmt: skip
 @click.option("--max-lag", default="30s", show_default=True, type=SPAN, help="How long something may be due.")
+@click.option("--ack", is_flag=True, help="You know what Redis has lost: do not say it any more.")
 @JSON
-def health(schedule: Patient, only_this: bool, max_lag: timedelta, as_json: bool) -> None:
+def health(schedule: Patient, only_this: bool, max_lag: timedelta, ack: bool, as_json: bool) -> None:
     """Say in one line whether all is well.
 
     Exits with 1 when it is not. Probes should use `python -m redlock_beat health`, which does not import
@@ -142,6 +145,9 @@ def health(schedule: Patient, only_this: bool, max_lag: timedelta, as_json: bool
     Example:
       celery -A proj redlock health --max-lag 1m
     """
+    known = schedule.acknowledge() if ack and not only_this else None
+    if known and not as_json:
+        click.echo(f"Taken note of: {known}")
     verdict = this(schedule.settings.heartbeat_file or None) if only_this else schedule.health(max_lag.total_seconds())
     click.echo(json.dumps(asdict(verdict)) if as_json else verdict.why)
     if not verdict.ok:

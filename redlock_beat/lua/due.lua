@@ -10,13 +10,19 @@
 --    [name, ...], [score, ...], [state or false, ...] ('' for none),
 --    [definition, ...] (each as it stands: JSON, unless it is rubbish),
 --    {manual item, score, ...}, entries, how many of all are due, entries in quarantine,
---    the configuration's mark or '', the server's run id or '', 1 when this server sees the own subscription}
+--    the configuration's mark or '', the server's run id or '', 1 when this server sees the own subscription,
+--    the heartbeat that stood there before ('-' for none, '' when none is written now)}
 -- include: fence
 if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return {0} end
 local time = redis.call('TIME')
 local now = time[1] .. '.' .. string.format('%06d', tonumber(time[2]))
 local seen = renew_term(KEYS[1], ARGV[1], ARGV[3])
-if ARGV[6] ~= '' then redis.pcall('HSET', KEYS[7], ARGV[5], ARGV[6]) end
+local before = ''
+if ARGV[6] ~= '' then
+  local found = redis.pcall('HGET', KEYS[7], ARGV[5])
+  local put = redis.pcall('HSET', KEYS[7], ARGV[5], ARGV[6])
+  if type(put) == 'number' then before = type(found) == 'string' and found or '-' end
+end
 local due = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'WITHSCORES', 'LIMIT', ARGV[7], ARGV[4])
 local manual = redis.call('ZRANGEBYSCORE', KEYS[5], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[4])
 local names, scores, states, definitions = {}, {}, '', ''
@@ -57,4 +63,5 @@ local mark = redis.pcall('GET', KEYS[10])
 local info = redis.pcall('INFO', 'server')
 local server = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
 return {1, time[1], time[2], ahead, length(KEYS[6]), names, scores, states, definitions, manual,
-        length(KEYS[8]), backlog, length(KEYS[9]), type(mark) == 'string' and mark or '', server, seen and 1 or 0}
+        length(KEYS[8]), backlog, length(KEYS[9]), type(mark) == 'string' and mark or '', server, seen and 1 or 0,
+        before}

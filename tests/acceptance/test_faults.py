@@ -76,7 +76,7 @@ def scripts_flushed(replicas: Replicas) -> list[bool]:
 def redis_restarted(replicas: Replicas) -> list[bool]:
     replicas.server.stop()
     for one in replicas.beats:
-        one.says("Nothing is lost")
+        one.says("What is due stays due")
     replicas.server.start()
     return [True] * 3
 

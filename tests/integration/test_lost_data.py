@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
 
-from redlock_beat import Schedule
+from redlock_beat import Schedule, hooks
+from redlock_beat.__main__ import main
 from redlock_beat.keys import Keys
+from tests.beats import messages
 
 K = Keys("redlock-beat")
 HOUR = {"task": "tasks.add", "schedule": 3600.0}
@@ -18,6 +21,18 @@ MANY = {f"e{i:04d}": HOUR for i in range(1_500)}
 def kept(own_server):
     """A server that keeps what it had when it was last told to, and no more."""
     return own_server("valkey", "--dbfilename", "kept.rdb")
+
+
+@pytest.fixture
+def told():
+    events: list[hooks.Event] = []
+    hooks.add_hook(events.append)
+    yield events
+    hooks.remove_hook(events.append)
+
+
+def losses(events) -> list[hooks.DataLost]:
+    return [event for event in events if isinstance(event, hooks.DataLost)]
 
 
 def falls_back(server) -> None:
@@ -74,3 +89,84 @@ def test_a_configured_entry_that_others_change_again_and_again_is_in_force_all_t
     beat.lead()
     assert len(changes) == 7
     assert (schedule["a"].args, schedule["b"].args) == ((1,), (1,))
+
+
+def test_a_redis_that_came_back_empty_is_a_loss_and_said_loudly(own_server, beats, told, caplog, capsys):
+    server = own_server()
+    client = server.client()
+    beat = beats(server, {"conf": HOUR}).lead()
+    schedule = Schedule.from_url(server.url())
+    for name in "abc":
+        schedule.add(name, "tasks.add", 3600)
+    beat.until(lambda: beat.scheduler.dispatcher.entries == 4, "it has seen all")
+    server.stop(signal.SIGKILL)
+    server.start()
+    beat.until(lambda: client.get(K.loss), "the loss is noticed")
+    beat.lead()
+    assert "Nothing is lost" not in caplog.text
+    (loss,) = losses(told)
+    assert (loss.entries_before, loss.entries_now, loss.epoch_now) == (4, 0, 0)
+    assert [record for record in caplog.records if record.levelname == "CRITICAL" and "4 before" in record.message]
+    assert 0 < client.ttl(K.loss) <= 3600
+    assert "has lost data" in schedule.health().why
+    assert "has lost data" in schedule.status().loss
+    assert main(["health", "--url", server.url()]) == 1
+    assert "has lost data" in capsys.readouterr().out
+    assert "has lost data" in schedule.acknowledge()
+    assert schedule.health().ok
+
+
+def test_a_loss_is_noticed_by_a_standby_when_a_beat_that_knew_nothing_leads_since(valkey, beats, told):
+    client = valkey.client()
+    beats(valkey, {"a": HOUR}).lead().close()
+    leader, standby = beats(valkey, {"a": HOUR}).lead(), beats(valkey, {"a": HOUR}).tick()
+    leader.crash()
+    client.flushall()
+    beats(valkey, {"a": HOUR}).lead()
+    assert not losses(told)
+    standby.until(lambda: losses(told), "the loss is noticed")
+    assert client.get(K.loss)
+
+
+def test_a_redis_that_came_back_older_in_mid_term_is_a_loss(kept, beats, told):
+    client = kept.client()
+    beat = beats(kept, {"a": HOUR}).lead()
+    client.save()
+    saved = beat.scheduler.store.now()
+    token = beat.scheduler.lease.token
+    beat.until(lambda: json.loads(client.hget(K.beats, token))["at"] > saved + 1_500_000, "it has written since")
+    beat.tick()
+    falls_back(kept)
+    beat.until(lambda: losses(told), "the loss is noticed")
+    assert "s older" in client.get(K.loss)
+
+
+def test_a_redis_that_came_back_with_all_it_had_has_lost_nothing(kept, beats, told):
+    client = kept.client()
+    beat = beats(kept, {"a": {"task": "tasks.add", "schedule": 0.2}}).lead()
+    generation = beat.scheduler._generation
+    client.save()
+    falls_back(kept)
+    before = client.llen("celery")
+    beat.until(lambda: client.llen("celery") > before, "it goes on")
+    assert beat.scheduler._generation > generation  # another server may be at this address
+    assert beat.scheduler.renderer.direct
+    assert not losses(told)
+    assert not client.get(K.loss)
+
+
+@pytest.mark.parametrize("way", ["rendered"], indirect=True)
+def test_a_definition_of_the_lost_time_is_not_remembered(kept, beats, way):
+    client = kept.client()
+    beat = beats(kept).lead()
+    schedule = Schedule.from_url(kept.url())
+    schedule.add("a", "tasks.add", 0.2)
+    client.save()
+    schedule.update("a", args=(1,))
+    beat.until(lambda: "[1]" in {one["headers"]["argsrepr"] for one in messages(client)}, "it is sent")
+    falls_back(kept)
+    revision = schedule.update("a", args=(2,)).revision  # the same once more
+    assert revision == 2
+    sent = client.llen("celery")
+    beat.until(lambda: client.llen("celery") > sent, "it is sent again")
+    assert [one["headers"]["argsrepr"] for one in messages(client)[sent:]] == ["[2]"]

@@ -175,3 +175,15 @@ def test_pauses_grow_and_are_bounded():
     assert found[-1] > 0.5
     pauses.reset()
     assert pauses.next() < 0.2
+
+
+def test_the_application_is_the_apps_name_unless_a_script_or_a_setting_says_otherwise():
+    def application(main, **conf):
+        app = Celery(main, broker="redis://localhost", set_as_current=False)
+        app.conf.update(conf)
+        return settings_of(app).application
+
+    assert application("proj") == "proj"
+    assert application(None) == application("__main__") == ""
+    assert application("proj", redlock_beat_application="other") == "other"
+    assert application("proj", redlock_beat_application="") == ""

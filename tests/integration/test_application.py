@@ -1,0 +1,53 @@
+"""Two applications on one Redis with one prefix: the second does not lead, and says what to set."""
+
+from __future__ import annotations
+
+from redlock_beat import Schedule
+from redlock_beat.keys import Keys
+from tests.beats import Beat
+
+K = Keys("redlock-beat")
+ENTRY = {"one's": {"task": "tasks.add", "schedule": 3600.0}}
+OTHER = {"two's": {"task": "tasks.add", "schedule": 3600.0}}
+
+
+def stands_by(beat: Beat) -> None:
+    for _ in range(4):
+        beat.tick()
+    assert beat.scheduler._term is None
+
+
+def test_a_beat_of_another_application_leads_nothing_and_archives_nothing(server, beats, caplog):
+    client = server.client()
+    beats(server, ENTRY, redlock_beat_application="one").lead().close()
+    stands_by(beats(server, OTHER, redlock_beat_application="two"))
+    assert client.hkeys(K.entries) == ["one's"]
+    assert client.hlen(K.archive) == 0
+    assert caplog.text.count("that of the application 'one', and this one is 'two'") == 1
+    assert "redlock_beat_prefix" in caplog.text
+    beats(server, ENTRY, redlock_beat_application="one").lead()
+
+
+def test_it_says_so_at_once_while_the_other_application_leads(valkey, beats, caplog):
+    beats(valkey, ENTRY, redlock_beat_application="one").lead()
+    beats(valkey, OTHER, redlock_beat_application="two").tick()
+    assert "that of the application 'one'" in caplog.text
+
+
+def test_an_application_that_comes_in_between_the_look_and_the_term_is_found_out(valkey, beats):
+    client = valkey.client()
+    beat = beats(valkey, OTHER, redlock_beat_application="two")
+    beat.until(lambda: beat.scheduler._term)
+    client.set(K.application, "one")
+    stands_by(beat.tick())
+    assert client.hlen(K.entries) == 0
+    assert not client.get(K.lease)
+
+
+def test_a_schedule_without_a_name_and_an_application_without_one_work(valkey, beats):
+    beats(valkey, ENTRY, redlock_beat_application="").lead().close()  # a script's, or a release before names
+    assert valkey.client().get(K.application) is None
+    beats(valkey, ENTRY, redlock_beat_application="one").lead().close()
+    assert valkey.client().get(K.application) == "one"
+    beat = beats(valkey, ENTRY, redlock_beat_application="").lead()
+    assert Schedule(beat.app).health().ok
