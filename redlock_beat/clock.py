@@ -8,6 +8,7 @@ suspended, so that a beat which slept through its lease knows it.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -137,3 +138,13 @@ def score(instant: int) -> str:
 def from_score(text: str | float) -> int:
     """The instant of a score; exact to the microsecond until the year 2242."""
     return round(float(text) * MICROS)
+
+
+def age_of(pid: int) -> float | None:
+    """Seconds a process has been running; None where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            began = int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+        return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None

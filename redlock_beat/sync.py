@@ -30,13 +30,15 @@ import functools
 import hashlib
 import json
 import logging
+import os
 import re
 import secrets
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
-from .clock import MICROS, score
+from .clock import MICROS, age_of, score
 from .codec import compact, decode, definition, written
 from .config import Settings
 from .edits import created, readable, updated
@@ -45,9 +47,11 @@ from .errors import InvalidSchedule, InvalidSetting, mask, traceback_of
 from .lease import Lease, Term
 from .make import make_entry
 from .policies import act_at, next_slot
+from .schedules import RRule
 from .state import State, parse_state
 from .steps import ABSENT, ANY, DROP, PAGE, Edit, Stored
 from .store import Store
+from .zones import zone
 
 logger = logging.getLogger("redlock_beat")
 
@@ -70,6 +74,14 @@ class Configured:
 
     entry: Entry
     digest: str
+    #: Its start was made as the process read it, so each process has another: the stored one is kept.
+    floating: bool = False
+
+    def settled(self, there: Entry) -> Entry:
+        """The entry, with the start that stands in Redis if its own means nothing and the rule is the same."""
+        new, old = self.entry.schedule, there.schedule
+        same = isinstance(new, RRule) and isinstance(old, RRule) and new.rule == old.rule
+        return replace(self.entry, schedule=old) if self.floating and same else self.entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,14 @@ def read_configuration(app: Any) -> Configuration:
     for name, given in raw.items():
         try:
             entry, data = _configured_entry(app, name, given, policies.get(name))
-            entries[name] = Configured(entry, _digest(entry, data, given))
+            floating = _is_floating(entry)
+            entries[name] = Configured(entry, _digest(entry, data, given, floating), floating)
+            if floating:
+                logger.warning(
+                    "beat_schedule[%r]: its rrule has no dtstart of its own, or one made by now(): each process would "
+                    "count from another moment. The start that was stored first is kept while the rule stays the same. "
+                    "Give it a fixed dtstart.", name,
+                )  # fmt: skip
         except Exception as exc:  # noqa: BLE001 - one bad entry is one bad entry
             errors[name] = str(exc)
             logger.error("beat_schedule[%r] cannot be used and is left out: %s", name, mask(exc))  # noqa: TRY400
@@ -180,8 +199,33 @@ def _configured_entry(app: Any, name: str, given: Any, policies: Any = None) -> 
     return entry, data
 
 
-def _digest(entry: Entry, data: dict[str, Any], given: Any) -> str:
-    text = written(entry.name, {**data, "uid": "-", "rev": 0, "at": 0})
+def _is_floating(entry: Entry) -> bool:
+    """Whether an rrule starts at a moment at which this process was running: nobody has written that down."""
+    if not isinstance(entry.schedule, RRule):
+        return False
+    start = entry.schedule.start
+    if start.tzinfo is not None:
+        ago = [(datetime.now(UTC) - start).total_seconds()]
+    else:  # now() of any zone: dateutil takes the machine's
+        zones = (None, UTC, zone(entry.timezone))
+        ago = [(datetime.now(tz).replace(tzinfo=None) - start).total_seconds() for tz in zones]
+    return any(-1 <= seconds <= _running_for() + 2 for seconds in ago)
+
+
+def _running_for() -> float:
+    """Seconds since this process began, or the worker in which it is embedded."""
+    from billiard.process import current_process
+
+    pids = [os.getpid(), getattr(current_process(), "_parent_pid", None)]
+    ages = [age for pid in pids if pid is not None and (age := age_of(pid)) is not None]
+    return max(ages, default=60.0)
+
+
+def _digest(entry: Entry, data: dict[str, Any], given: Any, floating: bool = False) -> str:
+    data = {**data, "uid": "-", "rev": 0, "at": 0}
+    if floating:
+        del data["s_start"]
+    text = written(entry.name, data)
     if entry.reference:
         text += _described([given])
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
@@ -196,7 +240,8 @@ def edited(entry: Entry, digest: str | None) -> bool:
     if entry.origin != "config" or entry.reference or digest is None:
         return False
     running = replace(entry, enabled=True, note=None, paused_by=None)
-    return digest not in {_digest(one, definition(one), None) for one in (entry, running)}
+    floating = (False, True) if isinstance(entry.schedule, RRule) else (False,)
+    return digest not in {_digest(one, definition(one), None, free) for one in (entry, running) for free in floating}
 
 
 def _described(value: Any) -> str:
@@ -382,9 +427,9 @@ class ConfigSync:
     def _configured(self, stored: Stored, there: Entry | None, archived: str | None, now: int) -> Edit:
         """The edit that brings the configured entry into force."""
         one = self.configuration.entries[stored.name]
-        new = replace(one.entry, anchor=now)
+        new = replace(one.entry if there is None else one.settled(there), anchor=now)
         if stored.definition is None:
-            edit = _revived(new, one.digest, archived, now, *self._catching_up) if archived else None
+            edit = _revived(one, archived, now, *self._catching_up) if archived else None
             edit = edit or created(new, now)
             edit.expected = stored.state or ABSENT
             edit.archive = DROP
@@ -425,13 +470,12 @@ def _made_at_runtime(stored: Stored, there: Entry | None, marked: bool) -> bool:
         return not marked
 
 
-def _revived(
-    new: Entry, digest: str, archived: str, now: int, catchup_limit: int, cron_grace: float | None
-) -> Edit | None:
+def _revived(one: Configured, archived: str, now: int, catchup_limit: int, cron_grace: float | None) -> Edit | None:
     """An entry that came back to the configuration: its state and edits come back with it."""
+    new = replace(one.entry, anchor=now)
     try:
         kept = json.loads(archived)
-        same = kept["digest"] == digest
+        same = kept["digest"] == one.digest
         if kept.get("removed"):
             # Removed at runtime, and still the same in the configuration: it stays removed.
             return Edit(new.name, ABSENT) if same else None
@@ -444,6 +488,7 @@ def _revived(
         state = replace(state, nominal=next_slot(old, now), attempts=0)
         old = old.with_state(state)
     if not same:
+        new = replace(one.settled(old), anchor=now)
         edit = updated(old, new, now, ABSENT, catchup_limit, cron_grace)
         if edit.score == "=":
             after = State.parse(edit.state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -13,14 +13,14 @@ from celery import chain
 from celery.beat import BeatLazyFunc, PersistentScheduler, ScheduleEntry
 from celery.schedules import crontab
 from click.testing import CliRunner
-from dateutil.rrule import rrulestr
+from dateutil.rrule import HOURLY, MINUTELY, rrule, rrulestr
 
 from redlock_beat import InvalidSchedule, Schedule, register_schedule, scheduler
 from redlock_beat.cli import redlock
 from redlock_beat.doctor import examine
 from redlock_beat.keys import Keys
 from redlock_beat.schedules import _registry
-from redlock_beat.sync import read_configuration
+from redlock_beat.sync import edited, read_configuration
 from tests.beats import make_app, messages
 
 K = Keys("redlock-beat")
@@ -527,3 +527,44 @@ def test_a_chain_whose_arguments_only_the_configuration_can_carry_is_sent_as_one
     assert {one["headers"]["argsrepr"] for one in messages(client)} == {"(1, 2)"}
     links = [json.loads(b64decode(one["body"]))[2]["chain"] for one in messages(client)]
     assert [len(one) for one in links] == [1] * len(links)  # no occurrence adds to what the configuration says
+
+
+def ruled(freq=HOURLY, dtstart=None, **more):
+    return {"a": {"task": "t", "schedule": rrule(freq, dtstart=dtstart), **more}}
+
+
+def a_moment_ago(tz=None):
+    """The start of an rrule that another process has read a second before."""
+    return datetime.now(tz) - timedelta(seconds=1)
+
+
+def test_an_rrule_without_a_start_keeps_its_phase_in_every_process(server, beats, caplog):
+    schedule = release(server, beats, ruled())
+    before = (schedule["a"].schedule, schedule["a"].state.nominal)
+    mark = server.client().get(K.config)
+    release(server, beats, ruled(dtstart=a_moment_ago()))
+    release(server, beats, ruled(dtstart=a_moment_ago(UTC)))
+    assert server.client().get(K.config) == mark  # one configuration, whoever reads it
+    release(server, beats, ruled(dtstart=a_moment_ago(), args=(1,)))
+    assert schedule["a"].args == (1,)
+    assert (schedule["a"].schedule, schedule["a"].state.nominal) == before
+    assert "its rrule has no dtstart of its own" in caplog.text
+    release(server, beats, ruled(freq=MINUTELY))
+    assert schedule["a"].schedule.rule == "FREQ=MINUTELY"
+
+
+def test_a_start_that_was_written_down_is_taken_as_it_is_written(valkey, beats, caplog):
+    schedule = release(valkey, beats, ruled(dtstart=datetime(2026, 1, 1, 9, 10)))
+    release(valkey, beats, ruled(dtstart=datetime(2026, 1, 1, 9, 20)))
+    assert schedule["a"].schedule.start == datetime(2026, 1, 1, 9, 20)
+    assert schedule["a"].next_due.minute == 20
+    assert "dtstart" not in caplog.text
+
+
+def test_an_rrule_without_a_start_that_comes_back_keeps_its_phase(valkey, beats):
+    schedule = release(valkey, beats, {**ruled(), "b": HOUR})
+    before = (schedule["a"].schedule, schedule["a"].state.nominal)
+    release(valkey, beats, {"b": HOUR})
+    release(valkey, beats, {**ruled(dtstart=a_moment_ago(), args=(1,)), "b": HOUR})
+    assert (schedule["a"].schedule, schedule["a"].state.nominal) == before
+    assert not edited(schedule["a"], valkey.client().hget(K.configured, "a"))
