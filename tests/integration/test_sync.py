@@ -40,7 +40,11 @@ def writes(client) -> int:
 
 
 def test_twenty_thousand_entries_in_pages_and_an_unchanged_second_start_writes_nothing(valkey, beats, untraced):
-    entries = {f"e{i}": {"task": "t", "schedule": crontab(minute=i % 60), "args": (i,)} for i in range(20_000)}
+    far = (datetime.now(UTC).month + 5) % 12 + 1  # the month in which they are due: not while this runs
+    entries = {
+        f"e{i}": {"task": "t", "schedule": crontab(minute=i % 60, month_of_year=far), "args": (i,)}
+        for i in range(20_000)
+    }
     client = valkey.client()
     client.config_resetstat()
     beat = beats(valkey, entries)
@@ -53,7 +57,7 @@ def test_twenty_thousand_entries_in_pages_and_an_unchanged_second_start_writes_n
     schema = {key: client.dump(key) for key in (K.entries, K.state, K.due, K.configured, K.config)}
     client.config_resetstat()
     release(valkey, beats, entries)
-    assert {key: client.dump(key) for key in schema} == schema
+    assert [key for key in schema if client.dump(key) != schema[key]] == []
     assert writes(client) < 10  # a heartbeat, and nothing else
 
 

@@ -129,9 +129,9 @@ class Costly:
 def test_counting_what_was_missed_ends_in_bounded_time_and_says_so():
     register_schedule("costly", Costly, dump=lambda _: {})
     e = entry(as_spec(Costly()))
-    began = time.monotonic()
+    began = time.thread_time()
     found = due(e, T0, T0 + 3600 * S)
-    assert time.monotonic() - began < 0.5
+    assert time.thread_time() - began < 0.5
     assert found.sends == (T0 + 3600 * S,)
     assert found.missed.at_least
     assert 2 <= found.missed.count < 3600
@@ -612,19 +612,19 @@ def test_manual_items_of_earlier_releases_are_read():
     ["FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=9", "FREQ=DAILY;BYHOUR=1;BYSETPOS=5",
      "FREQ=MINUTELY;BYHOUR=3;BYSETPOS=5", "FREQ=DAILY;BYMONTH=4;BYMONTHDAY=-31"],
 )  # fmt: skip
-def test_an_rrule_that_never_comes_is_refused_and_not_looked_for_until_the_year_9999(rule):
-    began = time.monotonic()
+def test_an_rrule_that_never_comes_is_refused_and_not_looked_for_until_the_year_9999(rule, untraced):
+    began = time.thread_time()
     with pytest.raises(InvalidSchedule, match="never comes"):
         RRule(rule, datetime(2026, 1, 1, 3))
-    assert time.monotonic() - began < 1
+    assert time.thread_time() - began < 2
 
 
 def test_that_an_rrule_has_no_further_slot_is_found_out_once():
     spec = RRule("FREQ=YEARLY;BYWEEKNO=53;BYDAY=MO;BYMONTH=6", datetime(2026, 1, 1, 3))
     assert spec.next(T0, Rules()) is None
-    began = time.monotonic()
+    began = time.thread_time()
     assert all(spec.next(T0 + i * S, Rules()) is None for i in range(100))
-    assert time.monotonic() - began < 0.1
+    assert time.thread_time() - began < 0.1
     last = RRule("FREQ=DAILY;UNTIL=20260105", datetime(2026, 1, 1, 3))
     ends = micros(datetime(2026, 1, 5, 3, tzinfo=UTC))
     assert last.next(ends, Rules()) is None
