@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import time
 import uuid
 
@@ -332,20 +333,25 @@ def test_what_fails_after_its_term_ended_and_came_back_is_published_all_the_same
     """It was under way when the new term read the outbox, and belongs to none when it fails."""
     name, client = f"q-{uuid.uuid4().hex}", valkey.client()
     beat = beats("memory://", **conf(valkey, name, redlock_beat_lease_ttl=0.5)).lead()
-    scheduler, calls, real = beat.scheduler, [], outbox.publish_call
+    scheduler, real, calls = beat.scheduler, outbox.publish_call, []
+    began, fails = threading.Event(), threading.Event()
 
     def publish(producer, call):
         calls.append(call)
         if len(calls) == 1:
-            scheduler._demoted()
-            client.delete(K.lease)
-            eventually(lambda: scheduler._begun and scheduler._term.epoch == 2)
+            began.set()
+            fails.wait(20)
             raise ConnectionResetError("the broker went away")
         real(producer, call)
 
     monkeypatch.setattr(outbox, "publish_call", publish)
     Schedule(beat.app).add("a", "tasks.add", 3600, run_now=True)
-    beat.until(lambda: ledger(client, "sent"), seconds=10)
+    beat.until(began.is_set)
+    scheduler._demoted()
+    client.delete(K.lease)
+    beat.until(lambda: scheduler._begun and scheduler._term.epoch > 1)
+    fails.set()
+    beat.until(lambda: ledger(client, "sent"))
     assert len(calls) == 2
     assert client.hlen(K.outbox) == 0
 
