@@ -525,7 +525,7 @@ class Dispatcher:
                 term.epoch, entry.name, nominal, id_, once, row, call, uid, entry.revision, self.now(), again
             )  # fmt: skip
             item = unstamp(f"{id_}:{i}", text)
-            item.due, item.task = act_at(entry, nominal), entry.task
+            item.due, item.task = nominal if occurrence.manual else act_at(entry, nominal), entry.task
             occurrence.pushes.append(["HSET", self.store.keys.outbox, item.id, text])
             items.append(item)
         return items

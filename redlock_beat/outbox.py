@@ -13,8 +13,8 @@ unclear the ledger says ``unknown``, and it is not repeated.
 
 The broker may be away, or say no to one message, and the two are told apart:
 
-- While it is away one message is tried per pause, and after each loss one alone goes first: what was under
-  way when a connection was lost may have arrived, so as little as possible is under way then.
+- While it is away one message is tried per pause, and on each new connection one goes alone first: what is under
+  way when a connection is lost may have arrived, so as little as possible is until the broker has answered.
 - A message it says no to is *at fault*: it waits by itself, the other messages of its entry behind it, and
   the entry claims no more until it is gone (:meth:`Publisher.faults`). Others go on.
 - A message under which connections are lost, while the broker takes others, is at fault, too.
@@ -110,8 +110,10 @@ class Publisher:
         self._confirms: Confirms | None = None
         # Queues and exchanges declared on this connection; held, so that their ids are nobody else's.
         self._declared: dict[int, Any] = {}
-        # A connection was lost: the next message goes alone.
-        self._probe = False
+        # The connection is new: the first message goes alone.
+        self._probe = True
+        # What was at fault has just been tried: it is the others' turn.
+        self._retried = False
         # Messages the broker has taken since the process began.
         self._taken = 0
         self._pauses = Pauses(longest_pause)
@@ -218,9 +220,11 @@ class Publisher:
         self._hasten()
         if now < self._retry_at:
             self._idle(self._retry_at - now)
-        elif (fault := self._due_fault(now)) is not None:
+        elif not (self._retried and self._queue) and (fault := self._due_fault(now)) is not None:
             self._try_again(fault, term)
+            self._retried = True
         elif self._queue:
+            self._retried = False
             self._publish_next(term)
             if len(self._done) >= ACK_BATCH:
                 self._acknowledge()
@@ -425,7 +429,6 @@ class Publisher:
         except Exception as exc:  # noqa: BLE001 - whatever it is, the next publish connects anew
             logger.debug("The broker has closed the connection: %s", mask(exc))
             self._disconnect()
-            self._probe = True
         self._note_blocked()
 
     # --- one at a time ---
@@ -537,7 +540,7 @@ class Publisher:
         if self._producer is None:
             connection = bounded_connection(self.app, self.timeout)
             connection.ensure_connection(max_retries=1, timeout=self.timeout)
-            self._connection = connection
+            self._connection, self._probe = connection, True
             self._producer = self.app.amqp.Producer(connection, auto_declare=False)
         return self._producer
 
@@ -582,7 +585,6 @@ class Publisher:
     def _lost(self, items: list[Item], exc: Exception) -> None:
         """The connection was lost under these."""
         self._disconnect()
-        self._probe = True
         alone = items[0] if len(items) == 1 else None
         if alone is not None and alone.losses and (alone.losses >= LOSSES - 1 or alone.lost_at < self._taken):
             # So often, though connecting works; or again, and others were taken since: the broker is well.
