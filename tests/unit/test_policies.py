@@ -129,9 +129,9 @@ class Costly:
 def test_counting_what_was_missed_ends_in_bounded_time_and_says_so():
     register_schedule("costly", Costly, dump=lambda _: {})
     e = entry(as_spec(Costly()))
-    began = time.thread_time()
+    began = time.monotonic()
     found = due(e, T0, T0 + 3600 * S)
-    assert time.thread_time() - began < 0.5
+    assert time.monotonic() - began < 2  # an hour of slots takes 3.6 s
     assert found.sends == (T0 + 3600 * S,)
     assert found.missed.at_least
     assert 2 <= found.missed.count < 3600
