@@ -156,6 +156,8 @@ def _check(entry: Entry) -> None:
         raise InvalidSchedule(f"entry {name!r}: max_runs is {runs!r}, but must be a whole number from 1, or None.")
     if entry.starts is not None and entry.ends is not None and entry.ends < entry.starts:
         raise InvalidSchedule(f"entry {name!r}: it ends before it starts.")
+    if entry.paused_by is not None and (not isinstance(entry.paused_by, str) or len(entry.paused_by) > 1000):
+        raise InvalidSchedule(f"entry {name!r}: who paused it must be a text of at most 1000 characters.")
     if entry.note is not None and (not isinstance(entry.note, str) or len(entry.note) > 1000):
         raise InvalidSchedule(f"entry {name!r}: the note must be a text of at most 1000 characters.")
     if entry.note is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import heartbeat, steps
 from .clock import MICROS
+from .errors import InvalidSetting
 from .item import Item, unstamp
 from .keys import Keys
 from .status import left_out_of
@@ -56,6 +57,8 @@ def this(file: str | None = None) -> Verdict:
 
 def whole(keys: Keys, max_lag: float) -> Asking[Verdict]:
     """Ask whether the schedule as a whole is well."""
+    if not max_lag >= 0:  # nothing is ever later than NaN
+        raise InvalidSetting(f"max_lag is {max_lag!r}, but must be a number of seconds, 0 or more.")
     now = yield steps.now(keys)
     standing = yield steps.standing(keys, now)
     items = (yield steps.outbox_sample(keys)) if standing.outbox else []

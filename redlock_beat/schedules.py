@@ -25,7 +25,7 @@ import json
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
@@ -261,11 +261,11 @@ class Crontab:
     _plan: _CronPlan = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name, _, _ in _FIELDS:
-            text = getattr(self, name)
-            if isinstance(text, str) and text.split() != [text]:
-                object.__setattr__(self, name, _cron_text(text))
-        texts = (self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week)
+        texts: tuple[str, ...] = (self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week)
+        if any(isinstance(text, str) and " " in text for text in texts):
+            texts = tuple(map(_cron_text, texts))
+            for (name, _, _), text in zip(_FIELDS, texts, strict=True):
+                object.__setattr__(self, name, text)
         object.__setattr__(self, "_plan", _cron_plan(*texts))
 
     @classmethod
@@ -982,11 +982,25 @@ _KINDS: dict[str, Callable[[dict[str, Any]], Spec]] = {
     "once": lambda d: Once.of(datetime.fromisoformat(d["at"])),
     "custom": lambda d: Custom(str(d["name"]), json.dumps(d["data"], sort_keys=True)),
 }
-#: What the data of each kind consists of; in brackets what may be left out.
+#: What the data of each kind consists of: what must be there, and what may.
 _PARTS = {
-    "interval": ("every", "[relative]"), "crontab": ("cron",), "solar": ("event", "lat", "lon"),
-    "rrule": ("rule", "start"), "once": ("at",), "custom": ("name", "data"),
+    kind: (frozenset(needed), frozenset((*needed, *more)))
+    for kind, needed, more in (
+        ("interval", ("every",), ("relative",)), ("crontab", ("cron",), ()), ("solar", ("event", "lat", "lon"), ()),
+        ("rrule", ("rule", "start"), ()), ("once", ("at",), ()), ("custom", ("name", "data"), ()),
+    )
 }  # fmt: skip
+
+
+def _other_parts(kind: str, data: Mapping[str, Any]) -> InvalidSchedule:
+    needed, allowed = _PARTS[kind]
+    unknown = data.keys() - allowed
+    said = [*(f"no {part!r}" for part in sorted(needed - data.keys())), *(repr(part) for part in sorted(unknown))]
+    others = sorted(other for other, (_, its) in _PARTS.items() if unknown & its)
+    return InvalidSchedule(
+        f"a schedule of kind {kind!r} consists of {', '.join(sorted(allowed))}; this one has {' and '.join(said)}."
+        + (f' For another kind say so: "kind": {json.dumps(others[0])}, with its parts alone.' if others else "")
+    )
 
 
 def from_data(kind: str, data: dict[str, Any]) -> Spec:
@@ -998,16 +1012,9 @@ def from_data(kind: str, data: dict[str, Any]) -> Spec:
     make = _KINDS.get(kind)
     if make is None:
         raise InvalidSchedule(f"{kind!r} is not a kind of schedule; there are {', '.join(_KINDS)}.")
-    parts = _PARTS[kind]
-    unknown = sorted(set(data) - {part.strip("[]") for part in parts})
-    missing = sorted({part for part in parts if part[0] != "["} - set(data))
-    if unknown or missing:
-        said = " and ".join([*(f"no {part!r}" for part in missing), *(f"{part!r}" for part in unknown)])
-        others = sorted(other for other, its in _PARTS.items() if other != kind and set(unknown) & set(its))
-        raise InvalidSchedule(
-            f"a schedule of kind {kind!r} consists of {', '.join(parts)}; this one has {said}."
-            + (f' For another kind say so: "kind": {json.dumps(others[0])}, with its parts alone.' if others else "")
-        )
+    needed, allowed = _PARTS[kind]
+    if not needed <= data.keys() <= allowed:
+        raise _other_parts(kind, data)
     try:
         return make(data)
     except (KeyError, TypeError, ValueError) as exc:

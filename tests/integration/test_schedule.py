@@ -584,6 +584,15 @@ def test_naive_times_are_refused_wherever_an_instant_is_meant(sched):
             ask()
 
 
+def test_a_bound_that_is_no_number_is_refused(sched):
+    for bound in (float("nan"), -1):
+        with pytest.raises(InvalidSetting, match="max_lag"):
+            sched.health(bound)
+    sched.add("a", "t", 60)
+    with pytest.raises(InvalidSchedule, match="who paused it"):
+        sched.pause("a", by=5)
+
+
 def test_following_an_entry_begins_with_its_own_last_rows(valkey):
     sched = Schedule.from_url(valkey.url())
     client = valkey.client()
