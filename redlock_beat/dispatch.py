@@ -13,7 +13,9 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from . import __version__, hooks
@@ -23,7 +25,7 @@ from .codec import compact, decode
 from .config import Settings
 from .connection import TROUBLE
 from .entry import Entry
-from .errors import BrokerAway, InvalidSchedule, Replaced, mask, traceback_of
+from .errors import BrokerAway, Deposed, InvalidSchedule, Replaced, mask, traceback_of
 from .express import BYTES, Express
 from .item import AS_IT_IS, Item, stamp, unstamp
 from .lease import Lease, Term
@@ -75,6 +77,20 @@ class _Batched:
     items: list[Item]
     missed: Missed | None = None
     how: str | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    """An occurrence whose commit was not answered."""
+
+    #: The entry's name, or the manual item.
+    key: str
+    #: The state that the commit leaves behind, '' when the entry goes; None for a manual item.
+    after: str | None
+    #: What is to be done once, if it took place.
+    done: Callable[[], None]
+    epoch: int
+    happened: bool = False
 
 
 class SlowWatch:
@@ -169,6 +185,7 @@ class Dispatcher:
         self._sent = 0
         # Something failed on the way: the outbox may hold what the publisher has not heard of.
         self._unsure = False
+        self._open: list[_Open] = []
         # Since when it has held more than the publisher has in hand; and what in it cannot be read.
         self._longer_since: float | None = None
         self._unreadable: set[str] = set()
@@ -177,14 +194,15 @@ class Dispatcher:
         self._beaten_at = float("-inf")
         self._pulse_text, self._pulse_at = "", float("-inf")
         self.express = Express(
-            settings, store, lease, renderer, self.now, self._expressed, self._looked, self._pulse, self._render,
-            self._row, publisher.submit, self.cache, size=min(200, settings.batch_size),
+            settings, store, lease, renderer, self.now, self._expressed, self._left_open, self._looked, self._pulse,
+            self._render, self._row, publisher.submit, self.cache, size=min(200, settings.batch_size),
         )  # fmt: skip
 
     # --- a new term ---
 
     def begin(self, term: Term) -> None:
         """A new term: know the slow entries, give those in quarantine another chance, take over the outbox."""
+        self._settle(term)
         self._batch.clear()
         self._beaten_at = self._pulse_at = float("-inf")
         self._beaten = None
@@ -253,6 +271,7 @@ class Dispatcher:
         """Send what is due now: as much of it as the quick way takes, and one batch of the rest."""
         try:
             if self._unsure:
+                self._settle(term)
                 self._take_over_outbox(term)
             return self._send(term)
         except BaseException:
@@ -682,22 +701,25 @@ class Dispatcher:
         if not batch:
             return
         started = monotonic()
-        results = self.store.commit(
-            term.fence, [one.occurrence for one in batch], self.broker_db, self.lease.token,
-            self.heartbeat("leader", term),
-        )  # fmt: skip
+        try:
+            results = self.store.commit(
+                term.fence, [one.occurrence for one in batch], self.broker_db, self.lease.token,
+                self.heartbeat("leader", term),
+            )  # fmt: skip
+        except Deposed:
+            raise
+        except BaseException:
+            for one in batch:
+                what = one.occurrence
+                key, after = (what.expected, None) if what.manual else (what.name, what.state_after)
+                self._left_open(key, after, partial(self._done, one, term), term)
+            raise
         self.lease.trust(term, started)
         publish: list[Item] = []
         recovered = []
         for one, result in zip(batch, results, strict=True):
             if result == "ok":
-                if one.nominal is not None:
-                    self._sent += 1
-                    self.sent_total += 1
-                    if not one.items:  # else it is sent when the broker has accepted it
-                        self._say(one)
-                if hooks.listening():
-                    self._tell(one, term)
+                self._done(one, term)
                 publish.extend(one.items)
                 if one.entry.name in self._bad:
                     self._bad.discard(one.entry.name)
@@ -712,6 +734,46 @@ class Dispatcher:
                 self._tell_failed(one.entry.name, "enqueue", mask(result.removeprefix("failed: ")))
         self.publisher.submit(publish)
         self.store.acquit(*recovered)
+
+    def _done(self, one: _Batched, term: Term) -> None:
+        """It is committed."""
+        if one.nominal is not None:
+            self._sent += 1
+            self.sent_total += 1
+            if not one.items:  # else it is sent when the broker has accepted it
+                self._say(one)
+        if hooks.listening():
+            self._tell(one, term)
+
+    # --- what was committed although the answer was lost ---
+
+    def _left_open(self, key: str, after: str | None, done: Callable[[], None], term: Term) -> None:
+        """A commit was not answered: whether it took place shows the state of the entry."""
+        self._open.append(_Open(key, after, done, term.epoch))
+
+    def _settle(self, term: Term) -> None:
+        """Tell of what was committed although nobody has said so; before anything else moves those entries."""
+        # Of another term nothing can be told: others may have sent since.
+        self._open = [one for one in self._open if one.epoch == term.epoch]
+        if not self._open:
+            return
+        names = list({one.key: None for one in self._open if one.after is not None})
+        states = {stored.name: stored.state for stored in self.store.read(names)[1]} if names else {}
+        items = [one.key for one in self._open if one.after is None]
+        waiting = self.store.waiting(items) if items else set()
+        took_place: set[str] = set()
+        # One commit may move an entry several times: the last state says that all of them took place.
+        for one in reversed(self._open):
+            if one.after is None:
+                one.happened = one.key not in waiting
+            else:
+                one.happened = one.key in took_place or _same_state(states[one.key], one.after)
+                if one.happened:
+                    took_place.add(one.key)
+        settled, self._open = self._open, []
+        for one in settled:
+            if one.happened:
+                one.done()
 
     def _say(self, one: _Batched) -> None:
         if logger.isEnabledFor(logging.INFO):
@@ -845,6 +907,12 @@ def _reinstated(name: str, stored: Stored, now: int) -> Edit:
     if entry.enabled and state.nominal is not None:
         when = score(max(now, act_at(entry, state.nominal)))
     return Edit(name, stored.state or ANY, state=replace(state, attempts=0).text(), score=when)
+
+
+def _same_state(state: str | None, after: str) -> bool:
+    """Whether a commit has left an entry so; an edit since may have raised its revision."""
+    found, left = parse_state(state), parse_state(after)
+    return found == left if found is None or left is None else replace(found, revision=left.revision) == left
 
 
 def _at(heartbeat: str) -> int | None:

@@ -28,7 +28,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +118,8 @@ class Express:
     now: Callable[[], int]
     #: Told of each occurrence that is sent: name, task, nominal, id.
     sent: Callable[[str, str, int, str, Term], None]
+    #: Told of each occurrence whose commit was not answered: name, state it leaves behind, what to do if it took place.
+    unanswered: Callable[[str, str, Callable[[], None], Term], None]
     #: Told of each answer that says what is due.
     looked: Callable[[Due, Term], None]
     #: The text of the heartbeat that a commit carries along.
@@ -206,6 +208,12 @@ class Express:
                             self._arrived(wire, term, under_way, hand, left)
                 if under_way and (len(under_way) > 1 or not hand):
                     self._arrived(wire, term, under_way, hand, left)
+        except Deposed:
+            raise
+        except BaseException:
+            for sent in under_way:
+                self._unanswered(sent.batch, term)
+            raise
         finally:
             wire.close()
         if self._forgotten:
@@ -229,11 +237,17 @@ class Express:
         self, wire: Wire, term: Term, under_way: deque[_Sent], hand: deque[list[DueItem]], left: list[DueItem]
     ) -> None:
         """Read what became of the batch that was sent first, and what is due since; that is at hand then."""
-        sent = under_way.popleft()
+        sent = under_way[0]
         results = self._read(wire)
+        under_way.popleft()
         if sent.timed:
             self._timed(sent.batch.size, monotonic() - sent.started)
-        found = self._read(wire) if sent.asked else None
+        try:
+            found = self._read(wire) if sent.asked else None
+        except BaseException:
+            if results is not None:
+                self._account(sent.batch, results, term)
+            raise
         if results is not None or found is not None:  # else nothing has run, and nothing was renewed
             self.lease.trust(term, sent.started)
         if found is not None:
@@ -298,6 +312,11 @@ class Express:
             for many in one.batch.groups.values():
                 known.update(row[0] for row in many.rows)
         return [item for item in due.entries if item.name not in known]
+
+    def _unanswered(self, batch: _Batch, term: Term) -> None:
+        for many in batch.groups.values():
+            for name, _, _, _, then, id_, nominal, task in many.rows:
+                self.unanswered(name, then, partial(self.sent, name, task, int(nominal), id_, term), term)
 
     def _account(self, batch: _Batch, results: str, term: Term) -> None:
         rows = (row for many in batch.groups.values() for row in many.rows)

@@ -286,6 +286,11 @@ class Store:
         if self._run("drop_manual", [k.lease, k.epoch, k.manual, k.ledger], args) == -1:
             raise Deposed
 
+    def waiting(self, items: Sequence[str]) -> set[str]:
+        """Which of these manual items still wait."""
+        scores = self.client.zmscore(self.keys.manual, list(items))
+        return {item for item, when in zip(items, scores, strict=True) if when is not None}
+
     def quarantined(self) -> dict[str, str]:
         """Every report in quarantine."""
         return dict(self.client.hgetall(self.keys.quarantine))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import uuid
 
 import pytest
 from kombu import Connection
 
-from redlock_beat import AsyncSchedule, EntryExists, Schedule
+from redlock_beat import AsyncSchedule, EntryExists, Schedule, hooks
 from tests.beats import duplicates, ledger, messages
 from tests.proxy import Proxy
 
@@ -140,3 +141,31 @@ def taken(queue: str) -> list:
         found = [simple.get(block=False) for _ in range(simple.qsize())]
         simple.close()
     return found
+
+
+@pytest.mark.parametrize("what", ["schedule", "trigger"])
+def test_what_a_lost_answer_had_sent_is_told_once(valkey, beats, way, what):
+    proxy = Proxy(valkey.port)
+    events: list[hooks.Event] = []
+    hook = lambda event: events.append(event)  # noqa: E731
+    hooks.add_hook(hook)
+    entries = {f"e{i}": {"task": "tasks.add", "schedule": 0.05 if what == "schedule" else 3600.0} for i in range(3)}
+    beat = beats(through(proxy), entries, redlock_beat_url=through(proxy)).lead()
+    client, schedule = valkey.client(), Schedule.from_url(valkey.url())
+    try:
+        for skip in range(8):
+            lost = proxy.lost
+            proxy.lose_reply(skip=skip)
+            if what == "trigger":
+                schedule.trigger("e0")
+            beat.until(lambda lost=lost: proxy.lost > lost, "an answer is lost")
+        sent = len(ledger(client, "sent"))
+        schedule.trigger("e0")
+        beat.until(lambda: len(ledger(client, "sent")) > sent)
+        beat.tick(2)
+    finally:
+        hooks.remove_hook(hook)
+        proxy.close()
+    told = collections.Counter(event.task_id for event in events if isinstance(event, hooks.Sent))
+    assert told == collections.Counter(row["id"] for row in ledger(client, "sent"))
+    assert beat.scheduler.dispatcher.sent_total == sum(told.values())
