@@ -8,7 +8,7 @@ Redis, in an export and in the messages themselves: ``{"__type__": "datetime", "
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -123,6 +123,39 @@ def instant_of(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except (ValueError, TypeError):
         raise InvalidSchedule(f"{text!r} is not a time: write 2027-01-01T07:00, perhaps with an offset.") from None
+
+
+#: Part of "when" -> the kind of schedule it belongs to.
+_KIND_OF_PART = {
+    "every": "interval", "relative": "interval", "cron": "crontab", "event": "solar", "lat": "solar", "lon": "solar",
+    "rule": "rrule", "start": "rrule", "at": "once", "name": "custom", "data": "custom",
+}  # fmt: skip
+
+
+def all_assigned(data: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Apply several ``path=value`` to a document; a part of another kind of schedule makes it one of that kind.
+
+    >>> data = {"when": {"kind": "interval", "every": 30}}
+    >>> all_assigned(data, ["when.cron=0 8 * * *"])
+    >>> data
+    {'when': {'kind': 'crontab', 'cron': '0 8 * * *'}}
+    """
+    parts = [
+        path.removeprefix("when.")
+        for path in (one.partition("=")[0] for one in assignments)
+        if path.startswith("when.")
+    ]
+    kinds = {_KIND_OF_PART[part]: part for part in parts if part in _KIND_OF_PART}
+    if len(kinds) > 1:
+        raise InvalidSchedule(
+            f"when.{' and when.'.join(kinds.values())} contradict each other: a schedule is of one kind."
+        )
+    when = data.get("when")
+    for kind in kinds:
+        if isinstance(when, dict) and when.get("kind") != kind:
+            data["when"] = {"kind": kind}
+    for one in assignments:
+        assigned(data, one)
 
 
 def assigned(data: dict[str, Any], assignment: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ..clock import micros
-from ..documents import assigned, changes_of, document, editable
+from ..documents import all_assigned, changes_of, document, editable
 from ..entry import Entry
 from ..errors import InvalidSchedule, RedlockBeatError
 from ..operations import BACKFILL_LIMIT, slots_between
@@ -214,8 +214,7 @@ def edit(
     if assignments:
         with usage():
             data = deepcopy(editable(entry))
-            for one in assignments:
-                assigned(data, one)
+            all_assigned(data, assignments)
             changed = changes_of(entry, data)
     elif by_option is None:
         changed = _in_editor(entry)

@@ -31,7 +31,7 @@ from .watching import show_problems
 #: Entries in one page of `list`, unless -n says otherwise.
 SHOWN = 100
 #: Names in one round trip when only names are needed.
-_NAMES = 1_000
+_NAMES = 500
 
 
 # --- list ------------------------------------------------------------------------------------------

@@ -440,6 +440,17 @@ def test_an_edit_takes_what_add_takes(cli):
     assert cli.schedule["a"].revision == 2
 
 
+def test_an_edit_of_one_part_may_make_it_another_kind_of_schedule(cli):
+    cli.schedule.add("a", "tasks.add", 60)
+    cli("edit", "a", "--set", "when.cron=0 8 * * *", "--set", "grace=10m")
+    assert (str(cli.schedule["a"].schedule), cli.schedule["a"].grace) == ("0 8 * * *", 600)
+    cli("edit", "a", "--set", "when.every=2m")
+    assert str(cli.schedule["a"].schedule) == "every 2 min"
+    for wrong in (["when.cron=0 8 * * *", "when.every=2m"], ["when.crom=0 8 * * *"], ["when.every=soon"]):
+        assert "Error: " in cli("edit", "a", *(word for one in wrong for word in ("--set", one)), code=2)
+    assert cli.schedule["a"].revision == 3
+
+
 def test_errors_speak_of_options_and_not_of_python(cli):
     cli.schedule.add("a", "tasks.add", 60)
     out = cli("add", "a", "tasks.add", "--every", "1h", code=1)
