@@ -295,6 +295,28 @@ def test_tables_fit_the_terminal_and_names_cannot_command_it(shell, schedule):
     assert max(map(len, plain(seen))) <= 80
 
 
+def test_a_wait_for_redis_is_said_and_ends_when_it_is_told_to(shell, schedule):
+    schedule.add("a", "tasks.add", 60)
+    shell.server.process.send_signal(signal.SIGSTOP)
+    try:
+        code, seen = shell.terminal("list", "--timeout", "2s")
+        assert code == 1
+        assert "Waiting for Redis at redis://" in seen
+        assert "did not answer for 2 s" in seen
+        shell("status", "--timeout", "0.2s", code=1)
+        assert "Waiting" not in shell.err  # nobody looks
+    finally:
+        shell.server.process.send_signal(signal.SIGCONT)
+
+
+def test_colours_are_left_out_where_they_are_not_wanted(shell, schedule):
+    schedule.add("a", "tasks.add", 60)
+    assert "\x1b[1m" in shell.terminal("list")[1]
+    assert "\x1b[1m" not in shell.terminal("--no-color", "list")[1]
+    shell.env["NO_COLOR"] = "1"
+    assert "\x1b[1m" not in shell.terminal("list")[1]
+
+
 def test_what_destroys_asks_first(shell, schedule):
     schedule.add("a", "tasks.add", 60)
     code, seen = shell.terminal("remove", "a", answers=(("[y/N]", "n\n"),))

@@ -459,6 +459,14 @@ def test_errors_speak_of_options_and_not_of_python(cli):
     assert "would never be sent" in cli("add", "b", "tasks.add", "--at", "2001-01-01T00:00", code=2)
 
 
+def test_a_wrong_setting_is_one_line_and_exit_code_2(valkey):
+    for app in (make_app(valkey.url(), redlock_beat_lease_ttl="x"), make_app("amqp://"), make_app("sentinel://x")):
+        got = CliRunner().invoke(redlock, ["list"], obj=SimpleNamespace(app=app))
+        assert got.exit_code == 2
+        assert got.output.startswith("Error: ")
+        assert "Traceback" not in got.output
+
+
 def test_every_help_text_fits_and_its_examples_can_be_copied():
     from redlock_beat.cli.verbs import Verbs
 
