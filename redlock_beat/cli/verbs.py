@@ -19,6 +19,7 @@ from kombu.utils.json import dumps as kombu_dumps
 
 from .. import steps
 from ..clock import moment
+from ..codec import typed
 from ..config import settings_of
 from ..connection import TROUBLE
 from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, Uncomputable, mask
@@ -223,7 +224,10 @@ class Json(click.ParamType):  # type: ignore[type-arg] # generic in newer releas
             self.fail(f"{value!r} is not JSON ({exc}); write {self.words}.", param, ctx)
         if not isinstance(found, self.kind):
             self.fail(f"{value!r} must be {self.words}.", param, ctx)
-        return found
+        try:
+            return typed(found, "this")
+        except InvalidSchedule as exc:
+            self.fail(str(exc), param, ctx)
 
 
 LIST = Json(list, "a list, such as '[1, 2]'")
