@@ -539,7 +539,7 @@ class Publisher:
     def _connected(self) -> Any:
         if self._producer is None:
             connection = bounded_connection(self.app, self.timeout)
-            connection.ensure_connection(max_retries=1, timeout=self.timeout)
+            connection.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=self.timeout)
             self._connection, self._probe = connection, True
             self._producer = self.app.amqp.Producer(connection, auto_declare=False)
         return self._producer

@@ -16,7 +16,7 @@ from redlock_beat.confirms import Confirms
 from redlock_beat.keys import Keys
 from tests.beats import ledger
 from tests.proxy import Proxy
-from tests.servers import eventually, rabbitmq
+from tests.servers import eventually, free_port, rabbitmq
 
 K = Keys("redlock-beat")
 
@@ -327,6 +327,16 @@ def test_a_connection_that_the_broker_closes_while_idle_costs_no_message_and_no_
     schedule.trigger("a")
     beat.until(lambda: len(ledger(client, "sent")) == 2)
     assert "refuses" not in caplog.text
+
+
+def test_a_broker_that_is_away_is_tried_as_often_as_the_longest_pause_says(valkey, beats):
+    url = f"amqp://guest:guest@127.0.0.1:{free_port()}//"  # nothing listens there
+    beat = beats(url, {"a": every(0.2)}, **conf(valkey, "q", redlock_beat_retry_pause=0.2)).lead()
+    publisher, tries = beat.scheduler.publisher, []
+    connected = publisher._connected
+    publisher._connected = lambda: tries.append(time.monotonic()) or connected()
+    beat.until(lambda: len(tries) >= 5)
+    assert tries[4] - tries[1] < 1.5
 
 
 def test_what_fails_after_its_term_ended_and_came_back_is_published_all_the_same(valkey, beats, monkeypatch):
