@@ -29,7 +29,19 @@ def candidate(server: Server, token: str, ttl: float = 0.5, port: int | None = N
     settings = Settings(url=url, lease_ttl=ttl, render_limit=60, socket_timeout=1.0)
     target = Target(settings)
     listener = Listener(target, token)
+    LISTENERS.append(listener)
     return Lease(Store(target), listener, settings, f"host:{token}")
+
+
+LISTENERS: list[Listener] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_listeners():
+    """Nobody is seen in the next test who was in this one."""
+    yield
+    while LISTENERS:
+        LISTENERS.pop().close()
 
 
 def aged(lease: Lease) -> Lease:
