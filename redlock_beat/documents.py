@@ -159,7 +159,7 @@ def all_assigned(data: dict[str, Any], assignments: Sequence[str]) -> None:
 
 
 def assigned(data: dict[str, Any], assignment: str) -> None:
-    """Apply ``path=value`` (``kwargs.to=7``, ``when.cron=0 8 * * *``, ``args.0=3``) to a document.
+    """Apply ``path=value`` (``kwargs.to=7``, ``when=0 8 * * *``, ``args.0=3``) to a document.
 
     The value is JSON, or else a text.
 

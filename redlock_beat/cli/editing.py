@@ -191,7 +191,7 @@ def _sent_with(given: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str,
 @click.option("--task", help="The task it sends.")
 @_entry_options
 @click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE",
-              help="Change one part: kwargs.to=7, args.0=3, when.cron='0 8 * * *', grace=10m; null takes it away. "
+              help="Change one part: kwargs.to=7, args.0=3, when='0 8 * * *', grace=10m; null takes it away. "
               "Repeatable.",
              )  # fmt: skip
 @JSON
