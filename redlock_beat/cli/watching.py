@@ -53,6 +53,8 @@ def _show_status(found: Status, as_json: bool) -> None:
         return
     leader = f"{found.leader}, term {found.epoch}, lease for {found.lease_left:.1f} s" if found.leader else "NOBODY"
     click.secho(f"leader      {leader}", fg="green" if found.leader else "red")
+    if found.loss:
+        say(f"loss        {clean(found.loss)} (`redlock health --ack`: you know of it)", 12, "red")
     click.echo(f"entries     {found.entries}")
     late = f", the oldest for {span(found.oldest_due)}" if found.overdue and found.oldest_due else ""
     click.echo(f"due now     {found.overdue}{late}")
