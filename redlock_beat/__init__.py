@@ -33,11 +33,13 @@ metrics         the hook that feeds Prometheus (an extra)
 manual          what waits to be sent besides the schedule: one reader, one writer
 edits           what an edit does to an entry: pure functions, for every way in
 lease           Term; acquire, renew, steal, release
+usercode        the code of entries, run under watch: whose fault is it, and who is slow
 render          an occurrence -> messages, rendered by Celery and captured
 broker          whether the broker is the schedule's Redis, found out beside the loop
 confirms        a channel on which an AMQP broker answers for each message
 outbox          publishing to a broker that is not this Redis
 reasons         why messages are rendered one by one: said once, and counted
+failures        attempts that failed: noted together, one traceback a reason
 wire            commands sent ahead, their answers read later
 template        a message rendered once, with places to fill in
 express         the quick way from due to sent: messages filled in, many at a time
@@ -70,6 +72,7 @@ _HOMES = {
     "Slot": "operations",
     "Happened": "operations",
     "Foreseen": "operations",
+    "Waiting": "operations",
     "Status": "status",
     "Verdict": "health",
     "Hook": "hooks",
@@ -135,6 +138,7 @@ __all__ = [
     "Status",
     "UnsupportedServer",
     "Verdict",
+    "Waiting",
     "__version__",
     "add_hook",
     "next_due",
@@ -160,7 +164,7 @@ if TYPE_CHECKING:
     )
     from .health import Verdict
     from .hooks import Event, Hook, add_hook, remove_hook
-    from .operations import Foreseen, Happened, Slot
+    from .operations import Foreseen, Happened, Slot, Waiting
     from .schedule import AsyncBatch, AsyncSchedule, Batch, Schedule
     from .scheduler import RedisScheduler
     from .schedules import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule

@@ -111,6 +111,21 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits to be sent by hand of one entry, in one way."""
+
+    entry: str
+    #: ``trigger``, ``backfill`` or ``settled`` (a slot that was due before an edit).
+    how: str
+    count: int
+    #: When the next of them is tried.
+    at: datetime
+    #: Their first and last slot.
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One edit somebody asks for: how to make it from an entry as it stands, and what they are told."""
 
@@ -379,6 +394,40 @@ class Operations:
             if progress is not None:
                 progress(len(edit.manual))
         return len(items)
+
+    def waiting(self, name: str | None) -> Asking[list[Waiting]]:
+        """What waits to be sent by hand, of one entry or of all."""
+        found: dict[tuple[str, str], Waiting] = {}
+        seen: set[str] = set()
+        cursor = ""
+        while cursor != "0":
+            cursor, page = yield steps.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
+            for text, when in page:
+                item = _manual_item(text)
+                if item is None or item.nominal is None or text in seen or name not in (None, item.entry):
+                    continue
+                seen.add(text)
+                at, slot = moment(when), moment(item.nominal)
+                one = found.get((item.entry, item.how)) or Waiting(item.entry, item.how, 0, at, slot, slot)
+                found[item.entry, item.how] = replace(
+                    one, count=one.count + 1, at=min(one.at, at), first=min(one.first, slot), last=max(one.last, slot)
+                )
+        return sorted(found.values(), key=lambda one: (one.at, one.entry, one.how))
+
+    def cancel(self, name: str) -> Asking[int]:
+        """Cancel what waits to be sent by hand of an entry. What an edit settled stays: it is the schedule's own."""
+        cursor, gone = "", 0
+        while cursor != "0":
+            cursor, page = yield steps.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
+            items = [(text, item) for text, _ in page if (item := _manual_item(text)) is not None]
+            for how in ("trigger", "backfill"):
+                mine = [(text, item.nominal) for text, item in items if (item.entry, item.how) == (name, how)]
+                slots = [at for _, at in mine if at is not None]
+                if slots:
+                    row = ["is", "skipped", "entry", name, "how", how, "why", f"cancelled by {_somebody()}",
+                           "from", min(slots), "to", max(slots)]  # fmt: skip
+                    gone += yield steps.cancel(self.keys, [text for text, _ in mine], self.settings.ledger_size, row)
+        return gone
 
     def making(
         self, name: str, task: Any, when: Any, args: Any, kwargs: Any, options: Any, policies: dict[str, Any],
@@ -744,6 +793,13 @@ def _coming(entry: Entry, now: int, n: int) -> Iterator[int]:
         yield at
         left -= 1
         at = next_slot(entry, at)
+
+
+def _manual_item(text: str) -> ManualItem | None:
+    try:
+        return ManualItem.parse(text)
+    except ValueError:
+        return None
 
 
 def _glob(prefix: str) -> str:

@@ -42,7 +42,7 @@ from .errors import (
     mask,
 )
 from .health import Verdict
-from .operations import BATCH_LIMIT, Change, Foreseen, Happened, Operations, Slot, Transfer
+from .operations import BATCH_LIMIT, Change, Foreseen, Happened, Operations, Slot, Transfer, Waiting
 from .status import Status
 from .steps import Asking, Step
 from .store import AsyncStore, Store
@@ -346,6 +346,22 @@ class Schedule(_Common):
         >>> schedule.backfill("mail", yesterday, today, rate=10)  # doctest: +SKIP
         """
         return self._do(self._operations.backfill(name, start, end, rate, progress))
+
+    def waiting(self, name: str | None = None) -> list[Waiting]:
+        """What waits to be sent by hand (triggers, backfills, slots settled by an edit), soonest first.
+
+        >>> [(one.entry, one.how, one.count) for one in schedule.waiting()]   # doctest: +SKIP
+        [('mail', 'backfill', 1440)]
+        """
+        return self._do(self._operations.waiting(name))
+
+    def cancel(self, name: str) -> int:
+        """Cancel the triggers and backfilled slots of an entry that wait to be sent; how many.
+
+        >>> schedule.cancel("mail")   # doctest: +SKIP
+        1440
+        """
+        return self._do(self._operations.cancel(name))
 
     def batch(self, *, progress: Progress | None = None) -> Batch:
         """Many edits in few round trips, applied when the block ends.
@@ -674,6 +690,20 @@ class AsyncSchedule(_Common):
         >>> await schedule.backfill("mail", yesterday, today, rate=10)   # doctest: +SKIP
         """
         return await self._do(self._operations.backfill(name, start, end, rate, progress))
+
+    async def waiting(self, name: str | None = None) -> list[Waiting]:
+        """As :meth:`Schedule.waiting`.
+
+        >>> await schedule.waiting("mail")   # doctest: +SKIP
+        """
+        return await self._do(self._operations.waiting(name))
+
+    async def cancel(self, name: str) -> int:
+        """As :meth:`Schedule.cancel`.
+
+        >>> await schedule.cancel("mail")   # doctest: +SKIP
+        """
+        return await self._do(self._operations.cancel(name))
 
     def batch(self, *, progress: Progress | None = None) -> AsyncBatch:
         """As :meth:`Schedule.batch`; the edits are recorded without awaiting, and applied when the block ends.

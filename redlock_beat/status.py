@@ -62,6 +62,8 @@ class Status:
     left_out_total: int = 0
     #: What Redis has lost lately, in words; None when nothing is known or somebody has taken note.
     loss: str | None = None
+    #: What waits to be sent by hand, due or not: triggers, backfills, slots settled by an edit.
+    waiting: int = 0
 
     def json(self) -> dict[str, Any]:
         """As JSON-able data."""
@@ -88,6 +90,7 @@ def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
         left_out=left_out,
         left_out_total=total,
         loss=standing.loss,
+        waiting=standing.waiting,
     )
 
 

@@ -250,6 +250,19 @@ def acknowledge(keys: Keys) -> Step[str | None]:
     return Step(lambda got: got, commands=[("GETDEL", keys.loss)], writes=True)
 
 
+def by_hand(keys: Keys, cursor: str, count: int) -> Step[tuple[str, list[tuple[str, int]]]]:
+    """Some manual items with when they are sent, and where to go on ("0": that was all); one may come twice."""
+    return Step(
+        lambda got: (str(got[0]), [(str(item), from_score(when)) for item, when in got[1]]),
+        commands=[("ZSCAN", keys.manual, cursor, "COUNT", count)],
+    )
+
+
+def cancel(keys: Keys, items: Sequence[str], ledger_size: int, row: Sequence[Any]) -> Step[int]:
+    """Cancel manual items; how many were there."""
+    return Step(int, "cancel", [keys.manual, keys.ledger], [ledger_size, len(items), *items, *row], writes=True)
+
+
 def outbox_sample(keys: Keys) -> Step[list[str]]:
     """Some items of the outbox."""
     return Step(lambda got: list(got[1].values()), commands=[("HSCAN", keys.outbox, 0, "COUNT", 100)])
@@ -274,17 +287,19 @@ class Standing:
     left_out: str | None = None
     #: What Redis has lost lately, as a beat noticed it.
     loss: str | None = None
+    #: What waits to be sent by hand, due or not.
+    waiting: int = 0
 
 
 def standing(keys: Keys, now: int) -> Step[Standing]:
     """How things stand."""
 
     def parse(got: Any) -> Standing:
-        text, left, epoch, entries, overdue, oldest, manual, outbox, quarantine, beats, left_out, loss = got
+        text, left, epoch, entries, overdue, oldest, manual, outbox, quarantine, beats, left_out, loss, waiting = got
         return Standing(
             now, text, max(0, int(left)), int(epoch or 0), int(entries), int(overdue),
             from_score(oldest[1]) if oldest else None, int(manual), int(outbox), dict(quarantine), dict(beats),
-            left_out, loss,
+            left_out, loss, int(waiting),
         )  # fmt: skip
 
     return Step(parse, commands=[
@@ -293,4 +308,5 @@ def standing(keys: Keys, now: int) -> Step[Standing]:
         ("ZCOUNT", keys.manual, "-inf", score(now)), ("HLEN", keys.outbox), ("HGETALL", keys.quarantine),
         ("HGETALL", keys.beats), ("GET", keys.left_out),
         ("GET", keys.loss),
+        ("ZCARD", keys.manual),
     ])  # fmt: skip

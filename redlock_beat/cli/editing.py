@@ -16,16 +16,17 @@ from ..clock import micros
 from ..documents import all_assigned, changes_of, document, editable
 from ..entry import Entry
 from ..errors import InvalidSchedule, RedlockBeatError
-from ..operations import BACKFILL_LIMIT, slots_between
+from ..operations import BACKFILL_LIMIT, Waiting, slots_between
 from ..schedules import Crontab, RRule, Solar, as_spec
 from .checking import misfit
-from .looking import when
-from .terminal import clean, progress
+from .looking import iso, when
+from .terminal import Clock, Column, clean, progress, table
 from .times import COMING, PAST, SPAN, ZONE, Written, zone_of_app
 from .verbs import (
     DRY,
     JSON,
     LIST,
+    MAYBE_NAME,
     NAME,
     OBJECT,
     TZ,
@@ -364,17 +365,21 @@ def run(schedule: Patient, name: str) -> None:
 
 
 @click.command(cls=Verb)
-@NAME
-@click.argument("start", type=PAST)
-@click.argument("end", type=PAST)
+@MAYBE_NAME
+@click.argument("start", type=PAST, required=False)
+@click.argument("end", type=PAST, required=False)
+@click.option("--list", "listing", is_flag=True, help="Instead: show what waits to be sent by hand.")
+@click.option("--cancel", is_flag=True, help="Instead: cancel what waits to be sent by hand of NAME.")
 @click.option("--rate", default=100.0, show_default=True, help="Slots a second.",
               type=click.FloatRange(0, 100_000, min_open=True))  # fmt: skip
 @TZ
 @DRY
 @YES
+@JSON
 def backfill(
-    schedule: Patient, name: str, start: Written, end: Written, rate: float, zone: str | None, dry_run: bool, yes: bool
-) -> None:
+    schedule: Patient, name: str | None, start: Written | None, end: Written | None, listing: bool, cancel: bool,
+    rate: float, zone: str | None, dry_run: bool, yes: bool, as_json: bool,
+) -> None:  # fmt: skip
     """Send the slots from START to END again.
 
     Each carries its nominal time.
@@ -383,8 +388,20 @@ def backfill(
     Examples:
       celery -A proj redlock backfill mail 2026-11-01 2026-11-02 --rate 10
       celery -A proj redlock backfill mail 6h now --dry-run
+      celery -A proj redlock backfill --list
+      celery -A proj redlock backfill mail --cancel
     """
     clock = clock_of(schedule, zone)
+    if listing:
+        _show_waiting(schedule.waiting(name), clock, as_json)
+        return
+    if name is None:
+        raise click.UsageError("Missing argument 'NAME'.")
+    if cancel:
+        _cancel(schedule, name, dry_run, yes)
+        return
+    if start is None or end is None:
+        raise click.UsageError("START and END are needed: from when to when slots are sent again.")
     first, last = (read(schedule, at, clock.zone) for at in (start, end))
     if last < first:
         raise click.UsageError(f"START ({clock.time(first)}) is after END ({clock.time(last)}).")
@@ -401,6 +418,36 @@ def backfill(
         sent = schedule.backfill(name, first, last, rate=rate, progress=advance)
     click.echo(f"{sent} slots of {clean(name)} are on their way.")
     hint_if_nobody_leads(schedule)
+
+
+_WAITING = (
+    Column("NAME", least=16),
+    Column("HOW"),
+    Column("COUNT"),
+    Column("FROM", 2),
+    Column("TO", 2),
+    Column("NEXT", 1),
+)
+
+
+def _show_waiting(found: list[Waiting], clock: Clock, as_json: bool) -> None:
+    if as_json:
+        click.echo(printed([{key: iso(getattr(one, key)) for key in Waiting.__slots__} for one in found]))
+        return
+    table(_WAITING, [
+        (one.entry, one.how, str(one.count), clock.time(one.first), clock.time(one.last), clock.time(one.at))
+        for one in found
+    ])  # fmt: skip
+
+
+def _cancel(schedule: Patient, name: str, dry_run: bool, yes: bool) -> None:
+    count = sum(one.count for one in schedule.waiting(name) if one.how != "settled")
+    if dry_run or not count:
+        click.echo(f"{count} slots and triggers of {clean(name)} wait to be sent.")
+        return
+    if not yes:
+        click.confirm(f"Cancel {count} slots and triggers of {clean(name)!r} that wait to be sent?", abort=True)
+    click.echo(f"{schedule.cancel(name)} slots and triggers of {clean(name)} are cancelled.")
 
 
 def _slots_between(entry: Entry, start: datetime, end: datetime) -> int:

@@ -58,6 +58,8 @@ def _show_status(found: Status, as_json: bool) -> None:
     click.echo(f"entries     {found.entries}")
     late = f", the oldest for {span(found.oldest_due)}" if found.overdue and found.oldest_due else ""
     click.echo(f"due now     {found.overdue}{late}")
+    if found.waiting:
+        click.echo(f"by hand     {found.waiting} wait to be sent (backfill --list shows them)")
     if found.lateness_p50 is not None and found.lateness_p99 is not None:
         click.echo(f"lateness    p50 {span(max(0, found.lateness_p50))}, p99 {span(max(0, found.lateness_p99))}")
     _show_outbox(found)

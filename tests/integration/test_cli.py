@@ -546,3 +546,24 @@ def test_values_that_json_has_no_type_for_are_shown_and_survive_an_edit(cli, val
     assert "__type__" in cli("edit", "a", "--args", '[{"__type__": "datetime", "__value__": "soon"}]', code=2)
     cli("edit", "a", "--set", "when=0 8 * * 1-5", "--set", "grace=10m")
     assert (str(cli.schedule["a"].schedule), cli.schedule["a"].grace) == ("0 8 * * 1-5", 600.0)
+
+
+def test_what_waits_to_be_sent_by_hand_is_listed_and_cancelled(cli):
+    cli.schedule.add("a", "t", crontab())
+    cli.schedule.add("b", "t", 60)
+    cli("backfill", "a", "2026-01-01T00:00", "2026-01-01T01:59", "--yes", "--rate", "1")
+    cli("run", "b")
+    out = cli("backfill", "--list")
+    assert [line.split()[:3] for line in sorted(out.splitlines()[1:])] == [
+        ["a", "backfill", "120"], ["b", "trigger", "1"],
+    ]  # fmt: skip
+    fits(json.loads(cli("backfill", "--list", "--json")), "waiting")
+    assert [one["entry"] for one in json.loads(cli("backfill", "b", "--list", "--json"))] == ["b"]
+    assert "121 wait" in cli("status", code=1)  # nobody leads
+    assert "120 slots and triggers of a wait" in cli("backfill", "--cancel", "a", "--dry-run")
+    cli("backfill", "--cancel", "a", code=1, answer="n\n")
+    assert "120 slots and triggers of a are cancelled" in cli("backfill", "--cancel", "a", answer="y\n")
+    assert cli.schedule.status().waiting == 1
+    assert "0 slots" in cli("backfill", "a", "--cancel")
+    cli("backfill", "--cancel", code=2)
+    cli("backfill", "a", code=2)
