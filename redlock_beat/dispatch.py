@@ -11,33 +11,32 @@ import json
 import logging
 import os
 import socket
-import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from . import __version__, hooks
 from .cache import Cache
-from .clock import MICROS, monotonic, score
+from .clock import MICROS, from_score, monotonic, score
 from .codec import compact, decode
 from .config import Settings
-from .connection import TROUBLE
 from .entry import Entry
-from .errors import BrokerAway, Deposed, InvalidSchedule, Replaced, mask, traceback_of
+from .errors import BrokerAway, Deposed, InvalidSchedule, Replaced, mask
 from .express import BYTES, Express
+from .failures import Failure, FailureLog
 from .item import AS_IT_IS, Item, stamp, unstamp
 from .lease import Lease, Term
 from .manual import ManualItem
 from .outbox import Fault, Publisher
-from .policies import Missed, act_at, first_slot, plan
+from .policies import COUNT_SECONDS, Missed, Plan, act_at, next_slot, plan
 from .reasons import OTHERS
 from .render import Rendered, Renderer, task_id
 from .schedules import Once
 from .state import State, parse_state
 from .steps import ANY, DROP, KEEP, Edit, Stored
-from .store import Due, DueItem, Occurrence, Store
+from .store import Drop, Due, DueItem, Occurrence, SetAside, Store
+from .usercode import UserCode, UserError
 
 logger = logging.getLogger("redlock_beat")
 
@@ -45,8 +44,12 @@ logger = logging.getLogger("redlock_beat")
 RENDER_SPAN = 0.1
 #: Occurrences in one commit of commit.lua, which takes each by itself.
 MOST = 200
-#: Times an entry may overrun `render_limit`, alone, before it is set aside.
-OVERRUNS = 3
+#: A turn ends after so many failed attempts, or after one and so many seconds: what is good must not wait.
+FAILURES, FAILING_SPAN = 200, 0.1
+#: Seconds one turn may spend on counting slots that were missed.
+COUNTING_SPAN = 0.2
+#: Entries whose items by hand are known to fail, at most; and items that come forward in one turn after an edit.
+HELD, FORWARD = 10_000, 250
 #: The longest pause before an occurrence that failed is tried again.
 RETRY_LIMIT = 60 * MICROS
 #: How long a trigger, backfill or settled slot that cannot be rendered is tried.
@@ -75,6 +78,8 @@ class _Batched:
     nominal: int | None
     id: str
     items: list[Item]
+    #: When it was to be sent: its slot and jitter.
+    act: int | None = None
     missed: Missed | None = None
     how: str | None = None
 
@@ -93,62 +98,13 @@ class _Open:
     happened: bool = False
 
 
-class SlowWatch:
-    """Notes an entry whose rendering outlasts its time, from a thread: the loop may never come back.
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is sent by hand of an entry waits together: one of them was tried, and failed."""
 
-    It notes, and nothing else: renewing the lease is the loop's alone.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._current: tuple[str, float, float] | None = None
-        self._noted: str | None = None
-        self._wake = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def begin(self, name: str, limit: float) -> None:
-        """Rendering of an entry begins; it should take less than *limit* seconds."""
-        self._current = (name, monotonic(), limit)
-        if not self._wake.is_set():
-            self._wake.set()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="redlock-beat-watch", daemon=True)
-            self._thread.start()
-
-    def end(self) -> bool:
-        """Rendering has ended; whether it overran."""
-        current, self._current = self._current, None
-        noted, self._noted = self._noted, None
-        if current is None:
-            return False
-        overran = monotonic() - current[1] > current[2]
-        if overran and noted != current[0]:
-            self._note(current[0])
-        return overran
-
-    def rest(self) -> None:
-        """Nothing is rendered for a while: the thread sleeps."""
-        self._wake.clear()
-
-    def _run(self) -> None:
-        while True:
-            self._wake.wait()
-            current = self._current
-            if current is not None:
-                name, began, limit = current
-                left = began + limit - monotonic()
-                if left <= 0 and self._noted != name:
-                    self._noted = name
-                    self._note(name)
-                time.sleep(max(0.02, min(left if left > 0 else limit, 0.5)))
-            else:
-                time.sleep(0.1)
-
-    def _note(self, name: str) -> None:
-        try:
-            self.store.note_slow(name)
-        except TROUBLE as exc:
-            logger.debug("That entry %r renders slowly could not be noted: %s", name, mask(exc))
+    uid: str
+    revision: int
+    until: int
 
 
 class Dispatcher:
@@ -165,7 +121,8 @@ class Dispatcher:
         publisher.on_published = self._accepted
         publisher.on_refused = self._refused
         self.cache = Cache(settings.cache_size)
-        self.watch = SlowWatch(store)
+        self.code = UserCode(settings, store, lease, self._flush)
+        self.failure_log = FailureLog()
         self.broker_db = 0
         self.sent_total = 0
         #: Why it is not known whether the broker is this Redis; then nothing is sent.
@@ -177,12 +134,20 @@ class Dispatcher:
         self._beaten: int | None = None
         #: The configuration's mark, as Redis last said it.
         self.mark = ""
-        self._slow: dict[str, int] = {}
         self._bad: set[str] = set()
         self._silent: set[str] = set()
         self._batch: list[_Batched] = []
         self._batch_began, self._batch_room = 0.0, BYTES
-        self._sent = 0
+        self._sent, self._turn_at = 0, 0
+        # What failed in this turn: to be said; and those of it that are to be noted in quarantine.
+        self._failures: list[Failure] = []
+        self._aside: list[SetAside] = []
+        self._counting = COUNTING_SPAN
+        # Entries of which nothing by hand is tried for a while; and those whose items come forward again.
+        self._held: dict[str, _Held] = {}
+        self._forward: dict[str, int] = {}
+        # Those in quarantine, tried again a page a turn.
+        self._second_chances: Iterator[None] | None = None
         # Something failed on the way: the outbox may hold what the publisher has not heard of.
         self._unsure = False
         self._open: list[_Open] = []
@@ -195,22 +160,26 @@ class Dispatcher:
         self._pulse_text, self._pulse_at = "", float("-inf")
         self.express = Express(
             settings, store, lease, renderer, self.now, self._expressed, self._left_open, self._looked, self._pulse,
-            self._render, self._row, publisher.submit, self.cache, size=min(200, settings.batch_size),
+            self._render, self._row, publisher.submit, self.cache, self.code.run, self._not_enqueued,
+            size=min(200, settings.batch_size),
         )  # fmt: skip
 
     # --- a new term ---
 
     def begin(self, term: Term) -> None:
-        """A new term: know the slow entries, give those in quarantine another chance, take over the outbox."""
+        """A new term: know the slow entries, take over the outbox, give those in quarantine another chance."""
         self._settle(term)
         self._batch.clear()
         self._beaten_at = self._pulse_at = float("-inf")
         self._beaten = None
-        self.express.failed.clear()
-        self._slow = self.store.slow()
+        self._held.clear()
+        self._forward.clear()
+        self._bad.clear()
+        self.failure_log.begin()
+        self.code.learn()
         self.publisher.lead(term)
         self._take_over_outbox(term)
-        self._retry_quarantine(term)
+        self._second_chances = self._retry_quarantine(term)
 
     def _take_over_outbox(self, term: Term) -> None:
         def load() -> list[Item]:
@@ -244,22 +213,47 @@ class Dispatcher:
         elif monotonic() - self._longer_since > self.lease.ttl:
             self._take_over_outbox(term)
 
-    def _retry_quarantine(self, term: Term) -> None:
-        reports = self.store.quarantined()
-        self._bad = set(reports)
-        for name in sorted(reports):
-            self.lease.renew_if_needed(term)
-            now, (stored,) = self.store.read([name])
-            if stored.definition is None:
-                self.store.acquit(name)
-                self._bad.discard(name)
+    def _retry_quarantine(self, term: Term) -> Iterator[None]:
+        """Try what is in quarantine again, a page after each turn: there may be thousands."""
+        cursor = ""
+        while cursor != "0":
+            cursor, reports = self.store.quarantined(cursor or "0")
+            self._bad.update(reports)
+            names = list(reports)
+            for i in range(0, len(names), MOST):
+                self._retry_page(term, names[i : i + MOST])
+                yield
+
+    def _retry_page(self, term: Term, names: list[str]) -> None:
+        edits, gone = [], []
+        now, page = self.store.read(names)
+        for stored in page:
+            state = parse_state(stored.state)
+            if stored.definition is None or (state is not None and not state.attempts and stored.score is not None):
+                gone.append(stored.name)  # removed, or sent in the meantime
                 continue
             try:
-                edit = _reinstated(name, stored, now)
-            except Exception as exc:  # noqa: BLE001 - still bad: it stays where it is
-                logger.warning("Entry %r stays in quarantine: %s", name, mask(exc))
-            else:
-                self.store.edit([edit], fence=term.fence, each=True)
+                edits.append(self.code.run(term, stored.name, partial(_reinstated, stored, now)))
+            except UserError as exc:  # still bad: it stays where it is
+                self._failures.append(Failure(stored.name, "decode", repr(exc.cause), None, exc.cause))
+        self.code.watch.rest()
+        if edits:
+            self.store.edit(edits, fence=term.fence, each=True)
+        self.store.acquit(*gone)
+        self._bad.difference_update(gone)
+
+    def _give_second_chances(self, term: Term) -> bool:
+        """Take the next page of the quarantine; whether there may be more."""
+        if self._second_chances is None:
+            return False
+        try:
+            next(self._second_chances)
+        except StopIteration:
+            self._second_chances = None
+        except BaseException:
+            self._second_chances = self._retry_quarantine(term)  # an iterator that raised is over
+            raise
+        return self._second_chances is not None
 
     # --- a turn ---
 
@@ -277,6 +271,9 @@ class Dispatcher:
         except BaseException:
             self._unsure = True  # a reply was lost, perhaps that of a claim
             raise
+        finally:
+            failures, self._failures = self._failures, []
+            self.failure_log.say(failures)
 
     def hold(self, term: Term) -> Turn:
         """Look what is due and send nothing of it: where it would go to is not known."""
@@ -288,6 +285,7 @@ class Dispatcher:
         express.prepare()
         if self.renderer.stale:
             raise BrokerAway("its connection is another than the one that was proved")
+        self._bring_forward(term)
         limit = express.fetch
         in_hand = self.publisher.outstanding()
         self._faults = self.publisher.faults()
@@ -300,20 +298,22 @@ class Dispatcher:
         room = None if express.direct else max(0, express.outbox_limit - due.outbox)
         if room == 0 and (due.entries or due.manual):
             return Turn(due.now, due.next_at, 0, busy=False, blocked=True)
-        self._sent = 0
+        self._sent, self._turn_at, self._counting = 0, due.now, COUNTING_SPAN
         self._batch.clear()  # what a turn that failed has left
+        self._aside.clear()
         if due.entries or due.manual:
             manual = due.manual[:room]
             self._manual(term, manual)
             self._flush(term)
-            aside = {*self._slow, *self._bad, *self._faults} if self._slow or self._bad or self._faults else ()
+            aside = {*self.code.slow, *self._bad, *self._faults} if self.code.slow or self._bad or self._faults else ()
             express.broker_db = self.broker_db
             entries = express.run(term, replace(due, outbox=due.outbox + len(manual)), aside)
             self._entries(term, entries, express.room)
+            self._note(term)
             self._flush(term)
-            express.failed.difference_update(item.name for item in entries)
-            self.watch.rest()
-        busy = bool(due.entries or due.manual)
+            self.code.watch.rest()
+        more = self._give_second_chances(term)
+        busy = bool(due.entries or due.manual) or more
         return Turn(due.now, due.next_at, self._sent, busy=busy, blocked=False)
 
     def _due(self, term: Term, limit: int) -> Due:
@@ -352,17 +352,20 @@ class Dispatcher:
                 )
             )
 
-    def _expressed(self, name: str, task: str, nominal: int, id_: str, term: Term) -> None:
-        """An occurrence was sent or claimed by the quick way."""
+    def _expressed(self, name: str, task: str, nominal: int, id_: str, due: str, term: Term) -> None:
+        """An occurrence was sent or claimed by the quick way; *due* is the score at which it was to be sent."""
         self._sent += 1
         self.sent_total += 1
         if not self.express.direct:  # else it is sent when the broker has accepted it
             return
         if logger.isEnabledFor(logging.INFO):
-            late = (self.now() - nominal) / 1000
-            logger.info("Scheduler: Sending due task %s (%s) id=%s %.1f ms late", name, task, id_, late)
+            self._sending(name, task, id_, from_score(due))
         if hooks.listening():
             hooks.emit(hooks.Sent(self.now() / MICROS, name, task, nominal / MICROS, id_, term.epoch))
+
+    def _sending(self, name: str, task: str, id_: str, due: int) -> None:
+        late = (self.now() - due) / 1000
+        logger.info("Scheduler: Sending due task %s (%s) id=%s %.1f ms late", name, task, id_, late)
 
     def _pulse(self, term: Term) -> str:
         """The heartbeat a commit carries along; said anew twice a second, not in each."""
@@ -397,35 +400,55 @@ class Dispatcher:
         return self.now() + round(max(0.5, fault.retry_at - monotonic() + 0.2) * MICROS)
 
     def _entries(self, term: Term, items: list[DueItem], room: int | None) -> None:
+        """Plan and render what the quick way has left: first what never failed, last what is slow, alone.
+
+        A turn ends after so many failures: there may be thousands, and what is good must not wait for them.
+        """
         if self._faults and items:
             items = self._put_off(term, items)
-        found: list[tuple[DueItem, State, Entry]] = []
-        missing: list[tuple[DueItem, State]] = []
+        until, before = monotonic() + FAILING_SPAN, len(self._failures)
+        items = self._in_order(items)
+        for i in range(0, len(items), MOST):
+            for item, state, entry in self._found(term, items[i : i + MOST]):
+                if room is not None and room <= 0:
+                    return
+                planned = self._entry(term, item, state, entry, room)
+                if room is not None:
+                    room -= planned
+                failed = len(self._failures) - before
+                if failed >= FAILURES or (failed and monotonic() > until):
+                    return
+
+    def _in_order(self, items: list[DueItem]) -> list[DueItem]:
+        fresh: list[DueItem] = []
+        failing: list[DueItem] = []
+        slow: list[DueItem] = []
         for item in items:
-            state = parse_state(item.state)
+            fine = (item.state or "").endswith(" 0")
+            (slow if item.name in self.code.slow else fresh if fine else failing).append(item)
+        # The oldest and the newest by turns: when the turn is cut short, what came last is not behind all that fails.
+        half = (len(fresh) + 1) // 2
+        fresh[::2], fresh[1::2] = fresh[:half], fresh[half:][::-1]
+        return fresh + failing + slow
+
+    def _found(self, term: Term, items: list[DueItem]) -> list[tuple[DueItem, State, Entry]]:
+        """The entries of what is due, in the same order; what does not decode is set aside."""
+        states = [parse_state(item.state) for item in items]
+        entries = [None if state is None else self.cache.get(item.name, state)
+                   for item, state in zip(items, states, strict=True)]  # fmt: skip
+        missing = [i for i, state in enumerate(states) if state is not None and entries[i] is None]
+        texts = self.store.definitions([items[i].name for i in missing]) if missing else []
+        for i, text in zip(missing, texts, strict=True):
+            state = states[i]
+            assert state is not None
+            entries[i] = self._decoded(term, items[i], state, text)
+        found = []
+        for item, state, entry in zip(items, states, entries, strict=True):
             if state is None:
                 self._set_aside(term, item.name, item.state or "", None, "it has no readable state in Redis")
-                continue
-            entry = self.cache.get(item.name, state)
-            if entry is None:
-                missing.append((item, state))
-            else:
+            elif entry is not None:
                 found.append((item, state, entry))
-        if missing:
-            texts = self.store.definitions([item.name for item, _ in missing])
-            for (item, state), text in zip(missing, texts, strict=True):
-                entry = self._decoded(term, item, state, text)
-                if entry is not None:
-                    found.append((item, state, entry))
-        # Slow entries come last and alone, so that nobody waits for them who need not.
-        found.sort(key=lambda one: one[2].name in self._slow)
-        left = room
-        for item, state, entry in found:
-            if left is not None and left <= 0:
-                return
-            planned = self._entry(term, item, state, entry, left)
-            if left is not None:
-                left -= planned
+        return found
 
     def _decoded(self, term: Term, item: DueItem, state: State, text: str | None) -> Entry | None:
         try:
@@ -442,58 +465,74 @@ class Dispatcher:
             self._set_aside(term, item.name, item.state or "", text, str(exc))
             return None
         self.cache.put(entry)
-        if entry.name in self._slow:  # perhaps edited since: an edit gives it another chance
-            self._slow = self.store.slow()
+        if entry.name in self.code.slow:  # perhaps edited since: an edit gives it another chance
+            self.code.learn()
         return entry
 
     def _entry(self, term: Term, item: DueItem, state: State, entry: Entry, room: int | None) -> int:
         """Plan and render what is due of one entry; how many messages that may be."""
         now = self.now()
         if state.nominal is None:
-            self._add(term, self._advance(item, entry, state, [], None, now), entry, None, "", [])
+            self._add(term, self._advance(item, entry, state, [], None, now, None), entry, None, "", [])
             return 0
-        self.lease.renew_if_needed(term)
         try:
-            limit = self.settings.catchup_limit if room is None else max(1, min(self.settings.catchup_limit, room))
-            todo = plan(entry, state.nominal, state.count, now, limit, self.settings.cron_grace)
-        except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything
-            self._failed(term, item, state, entry, state.nominal, exc, "compute")
+            todo, acts = self.code.run(term, entry.name, partial(self._planned, entry, state.nominal, state.count, now))
+        except UserError as exc:
+            self._failed(term, item, state, entry, state.nominal, exc.cause, "compute")
             return 0
+        done = self._occurrences(term, item, state, entry, todo, acts, now, room)
+        self.code.done(entry.name)
+        return done
+
+    def _planned(self, entry: Entry, nominal: int, count: int, now: int) -> tuple[Plan, dict[int | None, int]]:
+        """What to do about what is due of an entry, and when to act on each of its slots."""
+        began = monotonic()
+        limit, cron_grace = self.settings.catchup_limit, self.settings.cron_grace
+        todo = plan(entry, nominal, count, now, limit, cron_grace, min(COUNT_SECONDS, self._counting))
+        if todo.missed is not None:
+            self._counting = max(0.0, self._counting - (monotonic() - began))
+        return todo, {at: act_at(entry, at) for at in (*todo.sends, todo.pending) if at is not None}
+
+    def _occurrences(
+        self, term: Term, item: DueItem, state: State, entry: Entry, todo: Plan, acts: dict[int | None, int], now: int,
+        room: int | None,
+    ) -> int:  # fmt: skip
         rows = [self._missed_row(entry, todo.missed, term)] if todo.missed else []
         missed = todo.missed
         if not todo.sends:
-            occurrence = self._advance(item, entry, state, rows, todo.pending, now)
-            self._add(term, occurrence, entry, None, "", [], missed)
+            occurrence = self._advance(item, entry, state, rows, todo.pending, now, acts.get(todo.pending))
+            self._add(term, occurrence, entry, None, "", [], missed=missed)
             return 0
         expected, text, before = item.score, item.state or "", state
-        for i, nominal in enumerate(todo.sends):
-            following = todo.sends[i + 1] if i + 1 < len(todo.sends) else todo.pending
+        coming = (*todo.sends[1:], todo.pending)
+        for i, (nominal, following) in enumerate(zip(todo.sends[:room], coming, strict=False)):
             id_ = task_id(self.settings.prefix, entry.uid, nominal)
+            here = replace(item, score=expected, state=text)
             try:
                 rendered = self._render(term, entry, nominal, id_, self.express.why.get(entry.name, OTHERS))
-            except Exception as exc:  # noqa: BLE001 - user code may raise anything
-                here = replace(item, score=expected, state=text)
-                self._failed(term, here, before, entry, nominal, exc, "render")
+            except UserError as exc:
+                self._failed(term, here, before, entry, nominal, exc.cause, "render")
                 return i
-            occurrence = self._advance(replace(item, score=expected, state=text), entry, before, rows, following, now)
+            occurrence = self._advance(here, entry, before, rows, following, now, acts.get(following))
             self._fill(occurrence, entry, nominal, id_, rendered, term, "")
             items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, "")
-            self._add(term, occurrence, entry, nominal, id_, items, missed)
+            self._add(term, occurrence, entry, nominal, id_, items, acts[nominal], missed)
             rows, missed = [], None
             before = replace(before, nominal=following, last=now, count=before.count + 1, attempts=0)
             expected, text = occurrence.score_after, occurrence.state_after
-        return len(todo.sends)
+        return len(todo.sends[:room])
 
     def _advance(
-        self, item: DueItem, entry: Entry, state: State, rows: list[list[Any]], following: int | None, now: int
-    ) -> Occurrence:
+        self, item: DueItem, entry: Entry, state: State, rows: list[list[Any]], following: int | None, now: int,
+        act: int | None,
+    ) -> Occurrence:  # fmt: skip
         after = replace(state, nominal=following, attempts=0)
         retry = now + retry_pause(state.attempts + 1)
         occurrence = Occurrence(
             name=item.name,
             expected=item.score,
             state=item.state or "",
-            score_after="" if following is None else score(act_at(entry, following)),
+            score_after="" if act is None else score(act),
             state_after=after.text(),
             retry_score=score(retry),
             retry_state=replace(state, attempts=state.attempts + 1).text(),
@@ -544,7 +583,7 @@ class Dispatcher:
                 term.epoch, entry.name, nominal, id_, once, row, call, uid, entry.revision, self.now(), again
             )  # fmt: skip
             item = unstamp(f"{id_}:{i}", text)
-            item.due, item.task = nominal if occurrence.manual else act_at(entry, nominal), entry.task
+            item.due, item.task = nominal, entry.task
             occurrence.pushes.append(["HSET", self.store.keys.outbox, item.id, text])
             items.append(item)
         return items
@@ -552,76 +591,134 @@ class Dispatcher:
     # --- triggers, backfills, settled slots ---
 
     def _manual(self, term: Term, waiting: list[tuple[str, str]]) -> None:
-        items: list[tuple[str, ManualItem]] = []
-        for text, _ in waiting:
+        """Send what waits to be sent by hand. Of an entry that fails one is tried, and the others wait with it."""
+        drops: list[Drop] = []
+        items: list[tuple[str, int, ManualItem]] = []
+        for text, due in waiting:
             try:
-                items.append((text, ManualItem.parse(text)))
+                items.append((text, from_score(due), ManualItem.parse(text)))
             except ValueError as exc:
                 logger.warning("A manual item cannot be read and is dropped: %.200s (%.200s)", text, exc)
                 row = ["is", "skipped", "epoch", term.epoch, "why", f"a manual item that cannot be read: {text[:200]}"]
-                self.store.drop_manual(term.fence, text, row)
-        if not items:
-            return
-        stored = self.store.read([item.entry for _, item in items])[1]
-        later: list[tuple[str, int]] = []
-        for (text, item), one in zip(items, stored, strict=True):
-            state = parse_state(one.state)
-            entry = None
-            if state is not None and one.definition is not None:
-                entry = self.cache.get(item.entry, state)
-                try:
-                    entry = entry or decode(item.entry, one.definition)
-                except InvalidSchedule as exc:
-                    self._drop(term, text, item.entry, item.how, str(exc), reason="unreadable")
-                    continue
-            if entry is None or entry.uid != item.uid:
-                self._drop(term, text, item.entry, item.how, "the entry was removed")
-                continue
-            until = self._refused_until(item.entry, state) if self._faults else None
-            if until is not None:
-                later.append((text, until))
-                continue
-            self._send_manual(term, text, item, entry)
-        if later:
-            self.store.put_off(term.fence, (), later)
+                drops.append(Drop(text, row=row))
+        names = list(dict.fromkeys(item.entry for _, _, item in items))
+        entries = {one.name: self._stored(one) for one in self.store.read(names)[1]} if names else {}
+        given_up: dict[str, list[tuple[str, ManualItem]]] = {}
+        for text, when, item in items:
+            entry = entries[item.entry]
+            if isinstance(entry, InvalidSchedule):
+                drops.append(self._drop(term, text, item, str(entry), "unreadable"))
+            elif entry is None or entry.uid != item.uid:
+                drops.append(self._drop(term, text, item, "the entry was removed", "removed"))
+            elif item.how == "settled" and not entry.enabled:  # jitter held it back, and then the entry was paused
+                drops.append(self._drop(term, text, item, "the entry is paused", "paused"))
+            elif (until := self._refused_until(entry.name, State(entry.uid, entry.revision, None))) is not None:
+                drops.append(Drop(text, until))
+            elif self._waits(entry):
+                drops.append(Drop(text, self._held[entry.name].until))
+            elif item.entry in given_up and self._again(item) is None:
+                given_up[item.entry].append((text, item))
+            else:
+                drops += self._send_manual(term, text, when, item, entry, given_up)
+        for group in given_up.values():
+            drops += self._gave_up(term, group)
+        self.store.drop_manual(term.fence, drops)
 
-    def _send_manual(self, term: Term, text: str, item: ManualItem, entry: Entry) -> None:
+    def _stored(self, stored: Stored) -> Entry | InvalidSchedule | None:
+        state = parse_state(stored.state)
+        if state is None or stored.definition is None:
+            return None
+        try:
+            return self.cache.get(stored.name, state) or decode(stored.name, stored.definition)
+        except InvalidSchedule as exc:
+            return exc
+
+    def _waits(self, entry: Entry) -> bool:
+        held = self._held.get(entry.name)
+        return held is not None and (held.uid, held.revision) == (entry.uid, entry.revision) and held.until > self.now()
+
+    def _send_manual(
+        self, term: Term, text: str, when: int, item: ManualItem, entry: Entry,
+        given_up: dict[str, list[tuple[str, ManualItem]]],
+    ) -> list[Drop]:  # fmt: skip
         now, nominal, how = self.now(), item.nominal, item.how
-        occurrence = Occurrence(entry.name, text, "", "", KEEP, score(now + retry_pause(3)), KEEP, manual=True)
+        again = self._again(item) or now + RETRY_LIMIT
+        occurrence = Occurrence(entry.name, text, "", "", KEEP, score(again), KEEP, manual=True)
         if item.missed is not None:
             occurrence.rows.append(self._missed_row(entry, item.missed, term))
         if nominal is None:
-            self._add(term, occurrence, entry, None, "", [], item.missed)
-            return
-        if how == "settled" and not entry.enabled:  # jitter held it back, and then the entry was paused
-            self._drop(term, text, entry.name, how, "the entry is paused", reason="paused")
-            return
+            self._add(term, occurrence, entry, None, "", [], missed=item.missed)
+            return []
         id_ = task_id(self.settings.prefix, entry.uid, nominal, item.request)
         try:
             rendered = self._render(term, entry, nominal, id_, f"it is sent by hand ({how})")
-        except Exception as exc:  # noqa: BLE001 - user code may raise anything
-            # As old as it is, so long it waits before the next attempt; after an hour it is given up.
-            age = now - item.at
-            again = now + min(RETRY_LIMIT, max(MICROS, age)) if age < MANUAL_LIMIT else None
-            self._drop(term, text, entry.name, how, f"it could not be rendered: {exc!r}", "failed", again)
-            return
+        except UserError as exc:
+            return self._manual_failed(term, text, item, entry, exc.cause, given_up)
         self._fill(occurrence, entry, nominal, id_, rendered, term, how)
         once_more = replace(item, missed=None).text()
         items = self._outbox_items(occurrence, entry, nominal, id_, rendered, term, how, once_more)
-        self._add(term, occurrence, entry, nominal, id_, items, item.missed, how)
+        self._add(term, occurrence, entry, nominal, id_, items, when, item.missed, how)
+        if entry.name in self._held:  # one is tried, before the others are
+            self._flush(term)
+        return []
 
-    def _drop(
-        self, term: Term, text: str, name: str, how: str, why: str, what: str = "skipped", again: int | None = None,
-        reason: str = "removed",
-    ) -> None:  # fmt: skip
-        later = "" if again is None else "; it is tried again"
-        logger.warning("Entry %r: a waiting %s is not sent: %s%s", name, how, mask(why), later)
-        row = ["is", what, "entry", name, "how", how, "epoch", term.epoch, "why", mask(why)[:300]]
-        self.store.drop_manual(term.fence, text, row, again)
-        if what == "failed":
-            self._tell_failed(name, "render", mask(why))
-        elif hooks.listening():
-            hooks.emit(hooks.Skipped(self.now() / MICROS, name, reason))
+    def _again(self, item: ManualItem) -> int | None:
+        """When to try an item again: as old as it is, so long it waits; None when it is given up, after an hour."""
+        now = self._turn_at  # the same for all that fail in one turn: they wait together
+        age = now - item.at
+        return now + min(RETRY_LIMIT, max(MICROS, age)) if age < MANUAL_LIMIT else None
+
+    def _manual_failed(
+        self, term: Term, text: str, item: ManualItem, entry: Entry, exc: Exception,
+        given_up: dict[str, list[tuple[str, ManualItem]]],
+    ) -> list[Drop]:  # fmt: skip
+        again = self._again(item)
+        pause = None if again is None else (again - self.now()) / MICROS
+        self._failures.append(Failure(item.entry, "render", repr(exc), pause, exc, item.how))
+        self._tell_failed(item.entry, "render", mask(repr(exc)))
+        if again is None:
+            given_up[item.entry] = [(text, item)]
+            return []
+        self._hold(entry, again)
+        row = ["is", "failed", "entry", item.entry, "how", item.how, "epoch", term.epoch]
+        return [Drop(text, again, [*row, "why", mask(f"it could not be rendered: {exc!r}")[:300]])]
+
+    def _hold(self, entry: Entry, until: int) -> None:
+        if len(self._held) >= HELD:
+            self._held.clear()
+        self._held[entry.name] = _Held(entry.uid, entry.revision, until)
+
+    def _gave_up(self, term: Term, group: list[tuple[str, ManualItem]]) -> list[Drop]:
+        """Items of one entry that could not be rendered for an hour, in one row of the ledger."""
+        first = group[0][1]
+        slots = [item.nominal for _, item in group if item.nominal is not None]
+        row = ["is", "failed", "entry", first.entry, "how", first.how, "epoch", term.epoch,
+               "why", "it could not be rendered for an hour, and is given up"]  # fmt: skip
+        if len(group) > 1:
+            row += ["from", min(slots), "to", max(slots), "count", len(group)]
+        return [Drop(text, row=row if i == 0 else []) for i, (text, _) in enumerate(group)]
+
+    def _drop(self, term: Term, text: str, item: ManualItem, why: str, reason: str) -> Drop:
+        logger.warning("Entry %r: what was to be sent by hand (%s) is dropped: %s", item.entry, item.how, mask(why))
+        if hooks.listening():
+            hooks.emit(hooks.Skipped(self.now() / MICROS, item.entry, reason))
+        row = ["is", "skipped", "entry", item.entry, "how", item.how, "epoch", term.epoch, "why", mask(why)[:300]]
+        return Drop(text, row=row)
+
+    def _bring_forward(self, term: Term) -> None:
+        """An entry that was edited is tried at once: what waits with it comes forward, a page a turn."""
+        if self._held:
+            names = list(self._held)[:MOST]
+            for name, state in zip(names, map(parse_state, self.store.states(names)), strict=True):
+                held = self._held[name]
+                if state is None or (state.uid, state.revision) != (held.uid, held.revision):
+                    del self._held[name]
+                    self._forward[name] = held.until
+        for name, until in list(self._forward.items()):
+            texts = [text for text in self.store.manual_at(until, FORWARD) if _is_of(text, name)]
+            self.store.drop_manual(term.fence, [Drop(text, self.now()) for text in texts])
+            if not texts:
+                del self._forward[name]
 
     # --- rendering ---
 
@@ -629,68 +726,26 @@ class Dispatcher:
         """The messages of one occurrence, rendered by themselves; *why* they are not filled in."""
         kept = self.express.kept.pop((entry.name, nominal), None)
         if isinstance(kept, Exception):
-            raise kept
+            raise UserError(kept)
         if kept is not None:
             return kept
-        overruns = self._slow.get(entry.name, 0)
-        if overruns:
-            rendered = self._render_alone(term, entry, nominal, id_, overruns)
-        else:
-            rendered = self._render_watched(term, entry, nominal, id_)
+        rendered = self.code.run(term, entry.name, lambda: self.renderer.render(entry, nominal, id_, self.now()))
         reason = self.express.reasons.count(why)
         if hooks.listening():
             hooks.emit(hooks.Rendered(self.now() / MICROS, entry.name, reason))
         return rendered
 
-    def _render_watched(self, term: Term, entry: Entry, nominal: int, id_: str) -> Rendered:
-        self.lease.renew_if_needed(term)
-        self.watch.begin(entry.name, self.lease.ttl / 2)
-        try:
-            return self.renderer.render(entry, nominal, id_, self.now())
-        finally:
-            if self.watch.end():
-                self._slow[entry.name] = 1
-                logger.warning(
-                    "Entry %r took more than half a lease to render; from now on it renders alone.", entry.name
-                )
-
-    def _render_alone(self, term: Term, entry: Entry, nominal: int, id_: str, overruns: int) -> Rendered:
-        self._flush(term)
-        limit = self.settings.render_limit
-        if overruns > OVERRUNS:
-            raise InvalidSchedule(
-                f"rendering it has taken more than {limit:g} s {overruns - 1} times; an edit of the entry gives it "
-                "another chance"
-            )
-        self.lease.renew(term, limit)
-        self.watch.begin(entry.name, limit)
-        began = monotonic()
-        try:
-            return self.renderer.render(entry, nominal, id_, self.now())
-        finally:
-            if self.watch.end():
-                self._slow[entry.name] = overruns + 1
-            elif monotonic() - began < self.lease.ttl / 4:
-                self._forget_slow(entry.name)  # it was slow once, or this process was frozen meanwhile
-            elif overruns > 1:
-                self._slow[entry.name] = 1
-
-    def _forget_slow(self, name: str) -> None:
-        self._slow.pop(name, None)
-        try:
-            self.store.forget_slow(name)
-        except TROUBLE as exc:
-            logger.debug("Could not note that %r rendered in time: %s", name, mask(exc))
-
     # --- the batch ---
 
     def _add(
         self, term: Term, occurrence: Occurrence, entry: Entry, nominal: int | None, id_: str,
-        items: list[Item], missed: Missed | None = None, how: str | None = None,
+        items: list[Item], act: int | None = None, missed: Missed | None = None, how: str | None = None,
     ) -> None:  # fmt: skip
         if not self._batch:
             self._batch_began, self._batch_room = monotonic(), BYTES
-        self._batch.append(_Batched(occurrence, entry, nominal, id_, items, missed, how))
+        for item in items:
+            item.due = item.due if act is None else act
+        self._batch.append(_Batched(occurrence, entry, nominal, id_, items, act, missed, how))
         self._batch_room -= sum(len(word) for push in occurrence.pushes for word in push if isinstance(word, str))
         full = len(self._batch) >= min(self.settings.batch_size, MOST) or self._batch_room < 0
         if full or monotonic() - self._batch_began > RENDER_SPAN:
@@ -727,11 +782,10 @@ class Dispatcher:
             elif result == "stale":
                 logger.debug("Entry %r changed while it was being sent; it is looked at again.", one.entry.name)
             else:
-                logger.warning(
-                    "Entry %r: occurrence %s could not be enqueued (%s). Nothing of it was sent; it is tried again.",
-                    one.entry.name, one.id, mask(result.removeprefix("failed: ")),
-                )  # fmt: skip
-                self._tell_failed(one.entry.name, "enqueue", mask(result.removeprefix("failed: ")))
+                again = from_score(one.occurrence.retry_score)
+                self._not_enqueued(one.entry.name, result.removeprefix("failed: "), (again - self.now()) / MICROS)
+                if one.how:
+                    self._hold(one.entry, again)
         self.publisher.submit(publish)
         self.store.acquit(*recovered)
 
@@ -740,8 +794,10 @@ class Dispatcher:
         if one.nominal is not None:
             self._sent += 1
             self.sent_total += 1
-            if not one.items:  # else it is sent when the broker has accepted it
-                self._say(one)
+            if not one.items and logger.isEnabledFor(logging.INFO):  # else when the broker has accepted it
+                self._sending(one.entry.name, one.entry.task, one.id, one.act or one.nominal)
+        if one.how:
+            self._held.pop(one.entry.name, None)
         if hooks.listening():
             self._tell(one, term)
 
@@ -775,14 +831,9 @@ class Dispatcher:
             if one.happened:
                 one.done()
 
-    def _say(self, one: _Batched) -> None:
-        if logger.isEnabledFor(logging.INFO):
-            assert one.nominal is not None
-            late = (self.now() - act_at(one.entry, one.nominal)) / 1000 if not one.entry.jitter else None
-            logger.info(
-                "Scheduler: Sending due task %s (%s) id=%s%s",
-                one.entry.name, one.entry.task, one.id, "" if late is None else f" {late:.1f} ms late",
-            )  # fmt: skip
+    def _not_enqueued(self, name: str, why: str, pause: float) -> None:
+        self._failures.append(Failure(name, "enqueue", why, pause))
+        self._tell_failed(name, "enqueue", mask(why))
 
     # --- who wants to know ---
 
@@ -827,36 +878,40 @@ class Dispatcher:
     # --- what goes wrong with one entry ---
 
     def _failed(
-        self, term: Term, item: DueItem, state: State, entry: Entry, nominal: int, exc: BaseException, step: str
+        self, term: Term, item: DueItem, state: State, entry: Entry, nominal: int, exc: Exception, step: str
     ) -> None:
         """It did not compute or render: noted in quarantine, and tried again after a pause."""
-        self._flush(term)
-        pause = retry_pause(state.attempts + 1)
-        done = "rendered" if step == "render" else "computed"
-        said = traceback_of(exc) if state.attempts == 0 else mask(repr(exc))
-        logger.error(
-            "Entry %r could not be %s: %s. Nothing of it was sent; it is tried again in %.1f s. Others go on.",
-            item.name, done, said, pause / MICROS,
-        )  # fmt: skip
-        now = self.now()
+        pause, now = retry_pause(state.attempts + 1), self.now()
         report = compact({"error": mask(repr(exc))[:2000], "at": now, "step": step, "epoch": term.epoch})
         row = [*self._row("failed", item.name, nominal, "", term, ""), "why", mask(repr(exc))[:300]]
         then = replace(state, attempts=state.attempts + 1).text()
-        self.store.quarantine(term.fence, item.name, item.state or "", report, now + pause, then, row)
-        self._bad.add(item.name)
+        self._put_aside(term, SetAside(item.name, item.state or "", report, row, now + pause, then))
+        self._failures.append(Failure(item.name, step, repr(exc), pause / MICROS, exc))
         self._tell_failed(item.name, step, mask(repr(exc)))
 
     def _set_aside(self, term: Term, name: str, state: str, definition: str | None, why: str) -> None:
         """It does not decode: it leaves `due`, and is kept whole in quarantine until the next term or edit."""
-        logger.error("Entry %r is set aside: %s. It is kept in quarantine; all others go on.", name, mask(why))
         report = compact(
             {"error": mask(why)[:2000], "at": self.now(), "step": "decode", "definition": definition,
              "epoch": term.epoch}
         )  # fmt: skip
         row = ["is", "failed", "entry", name, "epoch", term.epoch, "why", mask(why)[:300]]
-        self.store.quarantine(term.fence, name, state, report, None, "", row)
-        self._bad.add(name)
+        self._put_aside(term, SetAside(name, state, report, row))
+        self._failures.append(Failure(name, "decode", why, None))
         self._tell_failed(name, "decode", mask(why))
+
+    def _put_aside(self, term: Term, one: SetAside) -> None:
+        self._aside.append(one)
+        self._bad.add(one.name)
+        if len(self._aside) >= MOST or sum(len(one.report) for one in self._aside) > BYTES:
+            self._note(term)
+
+    def _note(self, term: Term) -> None:
+        """Note what failed, all of it in one script; after the commit, for that is what their states follow."""
+        aside, self._aside = self._aside, []
+        if aside:
+            self._flush(term)
+            self.store.quarantine(term.fence, aside)
 
     # --- rows and heartbeats ---
 
@@ -896,13 +951,22 @@ class Dispatcher:
         )
 
 
-def _reinstated(name: str, stored: Stored, now: int) -> Edit:
+def _is_of(text: str, name: str) -> bool:
+    """Whether a manual item is of an entry."""
+    try:
+        return ManualItem.parse(text).entry == name
+    except ValueError:
+        return False
+
+
+def _reinstated(stored: Stored, now: int) -> Edit:
     """Put an entry that was set aside back where it belongs; raises when it is still bad."""
+    name = stored.name
     assert stored.definition is not None
     state = parse_state(stored.state)
     entry = decode(name, stored.definition, state)
     if state is None or (state.uid, state.revision) != (entry.uid, entry.revision):
-        state = State(entry.uid, entry.revision, first_slot(entry, now))
+        state = State(entry.uid, entry.revision, next_slot(entry, now))
     when = DROP
     if entry.enabled and state.nominal is not None:
         when = score(max(now, act_at(entry, state.nominal)))

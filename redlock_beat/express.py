@@ -43,13 +43,14 @@ from .entry import Entry
 from .errors import BrokerAway, Deposed, traceback_of
 from .item import Item, stamp
 from .lease import Lease, Term
-from .policies import SKIP_GRACE, act_at, only_slot
+from .policies import SKIP_GRACE, Plan, act_at, only_slot
 from .reasons import Reasons
 from .render import Rendered, Renderer
 from .schedules import Crontab, Once, Rules
 from .state import State
 from .store import Due, DueItem, Many, Store, due_of, steps_due
 from .template import PROVE_MESSAGES, PROVE_SECONDS, Refused, Shape, Unfit, fingerprint, prove, shape_of, whole_refusal
+from .usercode import UserError
 from .wire import Wire
 
 logger = logging.getLogger("redlock_beat")
@@ -66,6 +67,10 @@ TIMED = 16
 REFUSED_FOR = 60.0
 #: Seconds after which nothing more is rendered into a batch: what is ready should not wait for it.
 RENDER_SPAN = 0.1
+#: Entries that one run leaves to the dispatcher before it looks no further.
+PASSED = 10_000
+#: Seconds after which an occurrence is tried again whose queue took nothing; see commit_many.lua.
+REFUSED_PAUSE = 1.0
 #: Shapes kept.
 SHAPES = 1_000
 #: Entries of a task and options that may be tried in vain, one after the other, before all of them are rendered.
@@ -116,8 +121,8 @@ class Express:
     renderer: Renderer
     #: Redis's time now.
     now: Callable[[], int]
-    #: Told of each occurrence that is sent: name, task, nominal, id.
-    sent: Callable[[str, str, int, str, Term], None]
+    #: Told of each occurrence that is sent: name, task, nominal, id, the score it was due at.
+    sent: Callable[[str, str, int, str, str, Term], None]
     #: Told of each occurrence whose commit was not answered: name, state it leaves behind, what to do if it took place.
     unanswered: Callable[[str, str, Callable[[], None], Term], None]
     #: Told of each answer that says what is due.
@@ -131,11 +136,13 @@ class Express:
     #: Told what was claimed for another broker.
     claimed: Callable[[list[Item]], None]
     cache: Cache
+    #: Runs the code of an entry (its rrule, say) under watch.
+    code: Callable[[Term, str, Callable[[], Any]], Any]
+    #: Told of each whose queue took nothing: name, why, and the seconds until it is tried again.
+    refused: Callable[[str, str, float], None]
     size: int = 200
     broker_db: int = 0
     wire: Callable[[Any, set[str], str], Wire] = Wire
-    #: Entries whose queue took nothing: the dispatcher deals with each, until it has.
-    failed: set[str] = field(default_factory=set)
     #: What was rendered here and has to go the other way: (name, slot) -> messages, or what rendering raised.
     kept: dict[tuple[str, int], Rendered | Exception] = field(default_factory=dict)
     #: Why each entry that is left is, by its name; and how often anything was rendered for what reason.
@@ -150,6 +157,8 @@ class Express:
     _print: Any = None
     _whole: str | None = None
     _unfit: dict[Any, int] = field(default_factory=dict)
+    #: Attempts in vain to render one of a task and options, one after the other in this run: others are looked past.
+    _vain: dict[Any, int] = field(default_factory=dict)
     #: Microseconds of lateness that are on time for every plain entry.
     _patience: int = 0
     _count: int = 0
@@ -187,6 +196,7 @@ class Express:
         self._typed, self._forgotten = due.typed, False
         self.kept.clear()
         self.why.clear()
+        self._vain.clear()
         self._has_room(due, 0)
         self._more = due.backlog > len(due.entries) + len(due.manual)
         hand = deque(part for part in (due.entries[: self.size], due.entries[self.size :]) if part)
@@ -197,12 +207,13 @@ class Express:
             while hand or under_way:
                 if hand:
                     batch = self._make(term, hand.popleft()[: self.room], aside, left)
-                    timed = (not hand and not under_way) or self._count % TIMED == 0
-                    if batch.size:
+                    more = self._more and len(left) < PASSED and not self._forgotten and monotonic() < until
+                    timed = batch.size > 0 and ((not hand and not under_way) or self._count % TIMED == 0)
+                    # When all was left there is nothing to commit, but perhaps something behind it.
+                    if batch.size or (more and not hand and not under_way and self.room != 0):
                         while timed and under_way:
                             self._arrived(wire, term, under_way, hand, left)
-                        coming = sum(len(part) for part in hand) + sum(sent.asked for sent in under_way)
-                        more = self._more and not left and not self._forgotten and monotonic() < until
+                        coming = sum(len(part) for part in hand) + sum(sent.asked for sent in under_way) + len(left)
                         under_way.append(self._send(wire, term, batch, coming, more, timed))
                         if timed:
                             self._arrived(wire, term, under_way, hand, left)
@@ -221,12 +232,12 @@ class Express:
         return left
 
     def _send(self, wire: Wire, term: Term, batch: _Batch, coming: int, more: bool, timed: bool) -> _Sent:
-        """Commit a batch and, if *more* may be due, look what is after all that is at hand or *coming*."""
+        """Commit a batch and, if *more* may be due, look what is after all that is at hand, *coming* or left."""
         if self.room is not None:
             self.room = max(0, self.room - batch.size)
         asked = (self.size if self.room is None else min(self.size, self.room)) if more else 0
         sent = _Sent(batch, monotonic(), asked, timed)
-        commands = [self._commit(wire, term, batch)]
+        commands = [self._commit(wire, term, batch)] if batch.size else []
         if asked:
             commands.append(self._look(wire, term, coming, asked))
         wire.send(*commands)
@@ -238,7 +249,7 @@ class Express:
     ) -> None:
         """Read what became of the batch that was sent first, and what is due since; that is at hand then."""
         sent = under_way[0]
-        results = self._read(wire)
+        results = self._read(wire) if sent.batch.size else None
         under_way.popleft()
         if sent.timed:
             self._timed(sent.batch.size, monotonic() - sent.started)
@@ -315,16 +326,17 @@ class Express:
 
     def _unanswered(self, batch: _Batch, term: Term) -> None:
         for many in batch.groups.values():
-            for name, _, _, _, then, id_, nominal, task in many.rows:
-                self.unanswered(name, then, partial(self.sent, name, task, int(nominal), id_, term), term)
+            for name, due, _, _, then, id_, nominal, task in many.rows:
+                self.unanswered(name, then, partial(self.sent, name, task, int(nominal), id_, due, term), term)
 
-    def _account(self, batch: _Batch, results: str, term: Term) -> None:
+    def _account(self, batch: _Batch, outcome: tuple[str, str], term: Term) -> None:
+        results, why = outcome
         rows = (row for many in batch.groups.values() for row in many.rows)
-        for (name, *_, id_, nominal, task), result in zip(rows, results, strict=True):
+        for (name, due, *_, id_, nominal, task), result in zip(rows, results, strict=True):
             if result in "oc":
-                self.sent(name, task, int(nominal), id_, term)
+                self.sent(name, task, int(nominal), id_, due, term)
             elif result == "f":
-                self.failed.add(name)
+                self.refused(name, why, REFUSED_PAUSE)
         claimed = [item for item, result in zip(batch.items, results, strict=False) if result == "c"]
         if claimed:
             self.claimed(claimed)
@@ -353,12 +365,12 @@ class Express:
                 uid, rev, slot, _, count, attempts = item.state.split(" ")  # type: ignore[union-attr]
                 if data["uid"] != uid or data["rev"] != int(rev) or data["v"] != VERSION:
                     raise _Left("it was edited meanwhile")
-                if attempts != "0" or name in self.failed:
+                if attempts != "0":
                     raise _Left("an attempt of it has failed")
                 if name in aside:
                     raise _Left("it renders slowly, or was in quarantine")
                 nominal, task, options = int(slot), data["task"], data.get("options")
-                following, gone = self._following(item, data, nominal, int(count), now)
+                following, gone = self._following(term, item, data, nominal, int(count), now, moment)
                 digest = begun.copy()
                 digest.update(b"%b\n%d\n" % (uid.encode(), nominal))
                 id_ = _uuid5(digest.hexdigest())
@@ -379,10 +391,11 @@ class Express:
                     key = shape.key
                 else:
                     why = self.why[name] = self._whole or shape[0]
-                    if monotonic() - moment > RENDER_SPAN:
+                    kind = task if options is None else (task, json.dumps(options))
+                    if monotonic() - moment > RENDER_SPAN or self._vain.get(kind, 0) >= TRIES:
                         left.append(item)
                         continue
-                    key, message = self._render(term, item, nominal, id_, why)
+                    key, message = self._render(term, item, nominal, id_, why, kind)
                     if not message:
                         left.append(item)
                         continue
@@ -439,7 +452,7 @@ class Express:
         )  # fmt: skip
         return why
 
-    def _render(self, term: Term, item: DueItem, nominal: int, id_: str, why: str) -> tuple[str, Any]:
+    def _render(self, term: Term, item: DueItem, nominal: int, id_: str, why: str, kind: Any) -> tuple[str, Any]:
         """A message that has no shape, and its list; no message when it is not one message for one list."""
         state = State.parse(item.state or "")
         entry = self.cache.get(item.name, state)
@@ -451,11 +464,11 @@ class Express:
             return "", None  # several messages, or of a form of their own
         try:
             rendered = self.render(term, entry, nominal, id_, why)
-        except (Deposed, BrokerAway, *TROUBLE):
-            raise
-        except Exception as exc:  # noqa: BLE001 - user code may raise anything; the dispatcher deals with it
-            self.kept[item.name, nominal] = exc
+        except UserError as exc:  # the dispatcher deals with it
+            self.kept[item.name, nominal] = exc.cause
+            self._vain[kind] = self._vain.get(kind, 0) + 1
             return "", None
+        self._vain.pop(kind, None)
         one = rendered.single()
         if one is None or rendered.direct is not self.direct:
             self.kept[item.name, nominal] = rendered
@@ -473,7 +486,7 @@ class Express:
         return Item(f"{id_}:0", text, name, nominal, id_, once, row, call, uid, rev, now)
 
     def _following(
-        self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int
+        self, term: Term, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int, moment: float
     ) -> tuple[int | None, int | None]:
         """The slot after this one and when to act on it (None: then); or, after the last, whether the entry goes."""
         kind = data["kind"]
@@ -489,11 +502,11 @@ class Express:
             elif kind == "once":
                 return None, 1
             else:
-                return self._planned(item, data, nominal, count, now)
+                return self._planned(term, item, data, nominal, count, now, moment)
             if following is None or following <= now:
                 raise _Left("several of its slots are due")
             return following, None
-        return self._planned(item, data, nominal, count, now)
+        return self._planned(term, item, data, nominal, count, now, moment)
 
     def _too_late(self, kind: str, data: dict[str, Any], late: int) -> bool:
         """Whether a plain entry is later than :func:`~redlock_beat.policies.grace_of` allows."""
@@ -502,7 +515,7 @@ class Express:
         return data.get("missed") == "skip" and late > SKIP_GRACE * MICROS
 
     def _planned(
-        self, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int
+        self, term: Term, item: DueItem, data: dict[str, Any], nominal: int, count: int, now: int, moment: float
     ) -> tuple[int | None, int | None]:
         """The same for an entry with policies, as the dispatcher plans it."""
         if data.get("canvas") is not None:
@@ -511,16 +524,24 @@ class Express:
             raise _Left("it is rendered from the configuration")
         if data["kind"] == "custom":
             raise _Left("its schedule is a class of the project's own")
+        if monotonic() - moment > RENDER_SPAN:
+            raise _Left("computing others took long")
         entry = decode(item.name, json.dumps(data))
-        try:
+
+        def compute() -> tuple[Plan, int | None] | None:
             todo = only_slot(entry, nominal, count, now, self.settings.cron_grace)
-        except Exception:  # noqa: BLE001 - an rrule may raise anything; the dispatcher says what
+            return None if todo is None else (todo, None if todo.pending is None else act_at(entry, todo.pending))
+
+        try:
+            found = self.code(term, item.name, compute)
+        except UserError:
             raise _Left("its slots cannot be computed") from None
-        if todo is None:
+        if found is None:
             raise _Left("several of its slots are due, or it is not sent")
+        todo, when = found
         if todo.pending is None:
             return None, 1 if isinstance(entry.schedule, Once) and not entry.keep else None
-        return todo.pending, act_at(entry, todo.pending)
+        return todo.pending, when
 
     # --- shapes ---
 
@@ -583,9 +604,8 @@ def _fault(exc: Exception) -> str:
     return f"an unexpected {type(exc).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
-def _outcome(got: Any) -> str:
+def _outcome(got: Any) -> tuple[str, str]:
+    """What became of each, and why those failed that did."""
     if got[0] != 1:
         raise Deposed
-    if got[2]:
-        logger.debug("A queue takes no messages: %s", got[2])
-    return str(got[1])
+    return str(got[1]), str(got[2])

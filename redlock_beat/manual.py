@@ -81,6 +81,7 @@ def _settled(entry: Entry, nominal: int | None, now: int, missed: Missed | None 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
+    value.encode("utf-8", "surrogateescape")  # what cannot be sent to Redis is rubbish, too
     return value
 
 

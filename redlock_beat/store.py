@@ -114,6 +114,28 @@ class Occurrence:
         return out
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """An entry for quarantine: the state it is in, the report, and the row of the ledger."""
+
+    name: str
+    state: str
+    report: str
+    row: list[Any]
+    #: When it is tried again, and its state then; None to leave `due`.
+    retry: int | None = None
+    state_then: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A manual item that is not sent: removed, or put off until *retry*; with a row of the ledger, or none."""
+
+    item: str
+    retry: int | None = None
+    row: list[Any] = field(default_factory=list)
+
+
 class Store:
     """The schedule's Redis, one method per atomic step.
 
@@ -262,38 +284,46 @@ class Store:
             raise Deposed
         return [str(one) for one in got[1:]]
 
-    def quarantine(
-        self, fence: Fence, name: str, state: str, report: str, retry: int | None, state_then: str, row: list[Any]
-    ) -> bool:
-        """Set an entry aside; False when it has changed meanwhile."""
+    def quarantine(self, fence: Fence, entries: Sequence[SetAside]) -> int:
+        """Set entries aside; how many were, for one that has changed meanwhile is not."""
         k = self.keys
-        got = self._run(
-            "quarantine",
-            [k.lease, k.epoch, k.due, k.state, k.quarantine, k.ledger],
-            [
-                *fence.words, name, state, report, "" if retry is None else score(retry), state_then,
-                self.settings.ledger_size, *row,
-            ],
-        )  # fmt: skip
+        args: list[Any] = [*fence.words, self.settings.ledger_size, len(entries)]
+        for one in entries:
+            retry = "" if one.retry is None else score(one.retry)
+            args.extend((one.name, one.state, one.report, retry, one.state_then, len(one.row), *one.row))
+        got = self._run("quarantine", [k.lease, k.epoch, k.due, k.state, k.quarantine, k.ledger], args)
         if got == -1:
             raise Deposed
-        return bool(got)
+        return int(got)
 
-    def drop_manual(self, fence: Fence, item: str, row: list[Any], retry: int | None = None) -> None:
-        """Remove a manual item that cannot be sent, or put it off until *retry*."""
+    def drop_manual(self, fence: Fence, items: Sequence[Drop]) -> None:
+        """Remove manual items that are not sent, or put them off."""
         k = self.keys
-        args = [*fence.words, item, "" if retry is None else score(retry), self.settings.ledger_size, *row]
-        if self._run("drop_manual", [k.lease, k.epoch, k.manual, k.ledger], args) == -1:
-            raise Deposed
+        for i in range(0, len(items), PAGE):
+            page = items[i : i + PAGE]
+            args: list[Any] = [*fence.words, self.settings.ledger_size, len(page)]
+            for one in page:
+                args.extend((one.item, "" if one.retry is None else score(one.retry), len(one.row), *one.row))
+            if self._run("drop_manual", [k.lease, k.epoch, k.manual, k.ledger], args) == -1:
+                raise Deposed
 
     def waiting(self, items: Sequence[str]) -> set[str]:
         """Which of these manual items still wait."""
         scores = self.client.zmscore(self.keys.manual, list(items))
         return {item for item, when in zip(items, scores, strict=True) if when is not None}
 
-    def quarantined(self) -> dict[str, str]:
-        """Every report in quarantine."""
-        return dict(self.client.hgetall(self.keys.quarantine))
+    def manual_at(self, instant: int, count: int) -> list[str]:
+        """Some of the manual items that wait for an instant."""
+        at = score(instant)
+        return list(self.client.zrangebyscore(self.keys.manual, at, at, 0, count))
+
+    def states(self, names: Sequence[str]) -> list[str | None]:
+        """The states of some entries."""
+        return list(self.client.hmget(self.keys.state, list(names)))
+
+    def quarantined(self, cursor: str) -> tuple[str, dict[str, str]]:
+        """Some of the reports in quarantine, and where to go on ("0": that was all)."""
+        return self.run(steps.pairs(self.keys.quarantine, cursor, 100))
 
     def acquit(self, *names: str) -> None:
         """Take entries out of quarantine: they work again."""

@@ -26,7 +26,6 @@ from typing import Any
 
 from .clock import MICROS, moment
 from .compat import repr_levels
-from .connection import TROUBLE
 from .entry import Entry
 from .errors import BrokerAway
 from .render import HEADER_DUE, HEADER_ENTRY, HEADER_NAME, Renderer
@@ -173,7 +172,7 @@ def _message(renderer: Renderer, entry: Entry, now: int) -> tuple[str, str, str,
     nominal, at = now - secrets.randbelow(86400 * MICROS), now - secrets.randbelow(86400 * MICROS)
     try:
         one = renderer.render(replace(entry, name=name), nominal, id_, at).single()
-    except (BrokerAway, *TROUBLE):
+    except BrokerAway:
         raise
     except Exception as exc:  # user code may raise anything; when it does so in earnest, it is said in full
         raise Unfit(f"a trial of it raised {type(exc).__name__}") from exc

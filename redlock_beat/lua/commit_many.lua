@@ -2,8 +2,8 @@
 -- The queue is a list of the broker's, if the broker is this server, and else the outbox.
 --
 -- It does what commit.lua does, with one command for all of them where there is one. Messages are
--- pushed first: when a queue takes none, its entries are left as they are, and the other script
--- deals with each by itself. Own keys, which were just read, cannot fail half-way.
+-- pushed first: when a queue takes none, its entries are tried again in a second, each by itself by
+-- the other script. Own keys, which were just read, cannot fail half-way.
 --
 -- KEYS: lease, epoch, due, state, entries, ledger, beats, outbox
 -- ARGV: lease text, epoch, ttl in ms, ledger size, broker's database number, schedule's,
@@ -29,6 +29,7 @@ local scores = redis.call('ZMSCORE', KEYS[3], unpack(names))
 local states = redis.call('HMGET', KEYS[4], unpack(names))
 local result, why = {}, ''
 local moved, kept, gone = {}, {}, {}
+local again = string.format('%d.%06d', time[1] + 1, time[2])
 
 -- What is claimed stands under its id and the number of the message, of which there is one.
 local function claim(messages, who)
@@ -68,7 +69,13 @@ for _, queue in ipairs(given.q) do
     if failed then why = got.err end
     for _, i in ipairs(who) do
       result[i] = failed and 'f' or queue[1] == '' and 'c' or 'o'
-      if not failed then
+      if failed then
+        -- One attempt has failed: the last word of the state, which was 0.
+        kept[#kept + 1] = names[i]
+        kept[#kept + 1] = string.sub(states[i], 1, -2) .. '1'
+        moved[#moved + 1] = again
+        moved[#moved + 1] = names[i]
+      else
         if states_after[i] == '' then
           gone[#gone + 1] = names[i]
         else
@@ -98,6 +105,9 @@ if ledger_size > 0 then
     if result[i] == 'o' then
       redis.pcall('XADD', KEYS[6], '*', 'at', now, 'is', 'sent', 'entry', names[i],
                   'nominal', nominals[i], 'epoch', epoch, 'by', owner, 'id', ids[i])
+    elseif result[i] == 'f' then
+      redis.pcall('XADD', KEYS[6], '*', 'at', now, 'is', 'failed', 'entry', names[i], 'nominal', nominals[i],
+                  'epoch', epoch, 'by', owner, 'id', ids[i], 'why', string.sub(why, 1, 300))
     end
   end
   redis.pcall('XTRIM', KEYS[6], 'MAXLEN', '~', ledger_size)

@@ -519,7 +519,7 @@ def test_the_batch_follows_the_time_redis_takes():
     class Settings:
         batch_size = 500
 
-    one = express.Express(Settings, *[None] * 12, size=200)
+    one = express.Express(Settings, *[None] * 14, size=200)
     for _ in range(20):
         one._timed(one.size, 0.001)
     assert one.size == 500

@@ -16,7 +16,7 @@ from redlock_beat.errors import Deposed
 from redlock_beat.keys import Keys
 from redlock_beat.lease import Lease
 from redlock_beat.status import owner_of
-from redlock_beat.store import Occurrence, Store
+from redlock_beat.store import Drop, Occurrence, SetAside, Store
 from tests.beats import before_commit, duplicates, ledger
 from tests.proxy import Proxy
 from tests.servers import AT_ONCE, Server, eventually, follower
@@ -93,8 +93,8 @@ def test_a_deposed_holder_can_write_nothing(server):
         lambda: a.store.due(old.fence, 10),
         lambda: a.store.commit(old.fence, [push], 0, "a", "{}"),
         lambda: a.store.edit([], fence=old.fence, config="x"),
-        lambda: a.store.quarantine(old.fence, "x", "u 1 1000000 - 0 0", "{}", None, "", ["is", "failed"]),
-        lambda: a.store.drop_manual(old.fence, "x", ["is", "skipped"]),
+        lambda: a.store.quarantine(old.fence, [SetAside("x", "u 1 1000000 - 0 0", "{}", ["is", "failed"])]),
+        lambda: a.store.drop_manual(old.fence, [Drop("x", row=["is", "skipped"])]),
         lambda: list(a.store.outbox_load(old.fence)),
         lambda: a.store.outbox_take(old.fence, "id", "1 x"),
     ):
