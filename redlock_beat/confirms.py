@@ -105,6 +105,10 @@ class Confirms:
         answered = self._taken.union(item.id for item, _ in self.refused)
         return [item for item, _ in items if item.id not in answered]
 
+    def close(self) -> None:
+        """Close the channel; py-amqp opens one anew that the broker has closed."""
+        self._channel.close()
+
     def tend(self) -> None:
         """Read what the broker has to say when nothing is under way; raises when the connection is lost."""
         while select.select([self._amqp.transport.sock], (), (), 0)[0]:

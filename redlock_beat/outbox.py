@@ -226,10 +226,10 @@ class Publisher:
         elif self._queue:
             self._retried = False
             self._publish_next(term)
-            if len(self._done) >= ACK_BATCH:
-                self._acknowledge()
         else:
             self._idle(self._retries[0][0] - now if self._retries else 1.0)
+        if len(self._done) >= ACK_BATCH or not self._queue:
+            self._acknowledge()
 
     def _idle(self, seconds: float) -> None:
         """Nothing is to be published at this moment: catch up on the rest, and wait."""
@@ -478,8 +478,10 @@ class Publisher:
             elif lost:
                 self._lost([item], exc)
             else:
-                if not isinstance(exc, NotTaken):
-                    self._disconnect(farewell=True)  # a channel error closes the channel
+                if isinstance(exc, self._connection.channel_errors):
+                    self._close_channel()  # the broker has closed it
+                elif not isinstance(exc, NotTaken):
+                    self._disconnect(farewell=True)  # it may be written in part
                 self._at_fault(item, exc)
 
     def _send_alone(self, item: Item, call: dict[str, Any], confirms: Confirms) -> None:
@@ -560,6 +562,19 @@ class Publisher:
         with contextlib.suppress(Exception):
             if confirms is not None:
                 connection.collect()  # closes the socket without a word
+
+    def _close_channel(self) -> None:
+        """Another channel for the next message; the connection, and what is declared, stay."""
+        confirms, self._confirms = self._confirms, None
+        if confirms is None:
+            self._disconnect(farewell=True)
+            return
+        try:
+            with self._bounded():
+                confirms.close()
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the connection is of no use
+            logger.debug("The channel could not be closed: %s", mask(exc))
+            self._disconnect()
 
     def _is_lost(self, exc: Exception) -> bool:
         """Whether an error says that the connection is lost, and not that this message is at fault."""
