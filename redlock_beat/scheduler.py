@@ -414,7 +414,7 @@ class RedisScheduler(Scheduler):
             self.store.release(term.fence, self.lease.token)
             raise Deposed
         self.dispatcher.begin(term)
-        self._config = ConfigSync(self.settings, self.store, self.lease, self.configuration)
+        self._config = ConfigSync(self.settings, self.store, self.lease, self.configuration, self.dispatcher.code)
         self._sync = self._config.run(term)
         prune_beats(self.store, self.store.now())
         self._begun = True

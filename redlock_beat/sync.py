@@ -51,6 +51,7 @@ from .schedules import RRule
 from .state import State, parse_state
 from .steps import ABSENT, ANY, DROP, PAGE, Edit, Stored
 from .store import Store
+from .usercode import UserCode, UserError
 from .zones import zone
 
 logger = logging.getLogger("redlock_beat")
@@ -266,8 +267,11 @@ def _described(value: Any) -> str:
 class ConfigSync:
     """Brings Redis up to the configuration, a page at a time."""
 
-    def __init__(self, settings: Settings, store: Store, lease: Lease, configuration: Configuration) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, lease: Lease, configuration: Configuration, code: UserCode
+    ) -> None:
         self.settings = settings
+        self.code = code
         self.store = store
         self.lease = lease
         self.configuration = configuration
@@ -389,8 +393,7 @@ class ConfigSync:
             archive = self.store.archived(fresh)
             edits = []
             for one in stored:
-                self.lease.renew_if_needed(term)  # a schedule class of a user's may take its time
-                edit = self._edit(one, before, archive.get(one.name), now)
+                edit = self._edit(term, one, before, archive.get(one.name), now)
                 if edit is not None:
                     edits.append(edit)
             names = self._apply(term, edits)
@@ -405,7 +408,9 @@ class ConfigSync:
         assert isinstance(conflicts, list)
         return [edits[i].name for i in conflicts]
 
-    def _edit(self, stored: Stored, before: Mapping[str, str], archived: str | None, now: int) -> Edit | None:
+    def _edit(
+        self, term: Term, stored: Stored, before: Mapping[str, str], archived: str | None, now: int
+    ) -> Edit | None:
         """What is to be done about one entry; None when it is left out."""
         name, marked, there = stored.name, stored.name in before, readable(stored)
         if _made_at_runtime(stored, there, marked):
@@ -413,8 +418,11 @@ class ConfigSync:
             self._leave_out(name, why, level=logging.WARNING)
             return None
         try:
-            edit = self._configured(stored, there, None if marked else archived, now)
-        except Exception as exc:  # noqa: BLE001 - a schedule class may raise anything: one bad entry is one bad entry
+            edit = self.code.run(
+                term, name, functools.partial(self._configured, stored, there, None if marked else archived, now)
+            )
+        except UserError as error:  # one bad entry is one bad entry
+            exc = error.cause
             known = isinstance(exc, InvalidSchedule)
             self._leave_out(name, str(exc).rstrip(".") if known else f"its next slot cannot be computed: {exc!r}")
             if not known:

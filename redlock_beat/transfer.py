@@ -15,6 +15,7 @@ from typing import Any
 from . import steps
 from .clock import score
 from .codec import MAX_DEFINITION, decode, encode
+from .config import Settings
 from .documents import editable
 from .edits import readable, updated
 from .entry import Entry
@@ -232,7 +233,7 @@ def take(schedule: Schedule, arrivals: list[Arrival], *, dry_run: bool = False) 
     if dry_run:
         _, stored = schedule._do(_read(operations, [one.entry.name for one in arrivals]))
         return [difference(arrival, there) for arrival, there in zip(arrivals, stored, strict=True)]
-    changes = [_taking(arrival, operations.settings.catchup_limit, found) for arrival in arrivals]
+    changes = [_taking(arrival, operations.settings, found) for arrival in arrivals]
     schedule._do(operations.many(changes))
     # An attempt that met a conflict was made again: the last word counts.
     last = {one.name: one for one in found}
@@ -244,7 +245,7 @@ def _read(operations: Operations, names: list[str]) -> Asking[tuple[int, list[St
     return answer
 
 
-def _taking(arrival: Arrival, catchup_limit: int, said: list[Difference]) -> Change:
+def _taking(arrival: Arrival, settings: Settings, said: list[Difference]) -> Change:
     def make(stored: Stored, now: int) -> Edit:
         what = difference(arrival, stored)
         said.append(what)
@@ -254,7 +255,7 @@ def _taking(arrival: Arrival, catchup_limit: int, said: list[Difference]) -> Cha
         if known is None or known.state is None:
             return placed(arrival, stored.state or (ANY if stored.definition else ABSENT))
         new = replace(arrival.entry, origin=known.origin)
-        return updated(known, new, now, stored.state or ANY, catchup_limit)
+        return updated(known, new, now, stored.state or ANY, settings.catchup_limit, settings.cron_grace)
 
     return Change(arrival.entry.name, make, _no_answer)
 

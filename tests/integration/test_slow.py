@@ -198,6 +198,15 @@ def test_what_computes_slowly_but_renders_quickly_stays_slow(valkey, beats, cost
     assert client.hget(K.slow, "slow") == "1"  # noted once, and alone ever since
 
 
+def test_a_configured_entry_that_computes_longer_than_the_ttl_comes_into_force_and_stops_nobody(valkey, beats, costly):
+    """Each new leader would compute it, and lose its term by that."""
+    entries = {"slow": {"task": "tasks.add", "schedule": costly(0.9)}, "quick": {"task": "tasks.add", "schedule": 0.1}}
+    for _ in range(2):
+        beats(valkey, entries, redlock_beat_lease_ttl=0.6, redlock_beat_render_limit=20.0).start()
+    client = valkey.client()
+    eventually(lambda: client.zscore(K.due, "slow") and len(sent(client, "quick")) >= 3, "both are in force", 30)
+
+
 def test_of_a_preview_only_the_slots_that_are_shown_are_computed(valkey, costly):
     schedule = Schedule.from_url(valkey.url())
     for i in range(20):
