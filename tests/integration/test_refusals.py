@@ -127,15 +127,17 @@ def test_entries_at_fault_fill_no_outbox_and_their_slots_are_missed(valkey, beat
     assert len(ids) == len(set(ids))
 
 
-def test_what_is_taken_is_noted_at_once_though_refused_ones_are_tried_all_the_time(valkey, beats, name, monkeypatch):
-    monkeypatch.setattr(outbox, "ITEM_PAUSE", 0.001)
-    with Schedule.from_url(valkey.url()).batch() as batch:
+def test_what_is_taken_is_noted_at_once_though_refused_ones_are_tried_all_the_time(valkey, beats, name):
+    beat = beats(rabbitmq(), **conf(valkey, name)).lead()
+    schedule, publisher = Schedule(beat.app), beat.scheduler.publisher
+    later = publisher._schedule
+    publisher._schedule = lambda name, fault, at: later(name, fault, time.monotonic())
+    with schedule.batch() as batch:
         for i in range(50):
             options = {"exchange": f"{name}-bad", "routing_key": "x"}
             batch.add(f"bad{i}", "tasks.add", 3600, options=options, run_now=True)
-    beat = beats(rabbitmq(), **conf(valkey, name)).lead()
-    beat.until(lambda: len(beat.scheduler.publisher.faults()) == 50)
-    Schedule(beat.app).add("good", "tasks.add", 0.2)
+    beat.until(lambda: len(publisher.faults()) == 50)
+    schedule.add("good", "tasks.add", 0.2)
     beat.until(lambda: len(sent(valkey.client(), "good")) > 5, seconds=8)
 
 
