@@ -87,7 +87,7 @@ class Heartbeat:
             logger.warning(
                 "The local heartbeat %s cannot be written (%s): beat goes on, but `health --this` will say that no "
                 "beat runs here. Set redlock_beat_heartbeat_file to a file that this user may write.",
-                self._where or directory() or "", exc,
+                self._where or directory() or "file", exc,
             )  # fmt: skip
 
     def close(self) -> None:

@@ -112,6 +112,7 @@ class RedisScheduler(Scheduler):
         self._asked_at = float("inf")
         self._strange_again_at = float("-inf")
         self._set_back_from = 0
+        self._loss: str | None = None
         # Entries a standby has seen.
         self._entries: int | None = None
         self._proof_pauses = Pauses(self.settings.retry_pause)
@@ -186,6 +187,7 @@ class RedisScheduler(Scheduler):
     def _turn(self) -> None:
         if not self._ready:
             self._prepare()
+        self._note_loss()
         if self._term is None:
             self._stand_by()
         else:
@@ -402,9 +404,15 @@ class RedisScheduler(Scheduler):
     def _lost(self, why: str, entries_before: int | None, entries_now: int, epoch_before: int, epoch_now: int) -> None:
         """Say it loudly: in the log, to hooks, and for an hour to whoever asks for the health."""
         logger.critical("%s", why)
-        at = self.store.now()
+        at = self.dispatcher.now()
         hooks.emit(hooks.DataLost(at / MICROS, why, entries_before, entries_now, epoch_before, epoch_now))
-        self.store.note_loss(f"{moment(at):%Y-%m-%d %H:%M:%S} UTC: {why}", LOSS_KEPT)
+        self._loss = f"{moment(at):%Y-%m-%d %H:%M:%S} UTC: {why}"
+        self._note_loss()
+
+    def _note_loss(self) -> None:
+        if self._loss is not None:  # kept until Redis takes it
+            self.store.note_loss(self._loss, LOSS_KEPT)
+            self._loss = None
 
     def _begin(self, term: Term) -> None:
         """What a new term begins with; repeated from the start when Redis fails in the middle of it."""
