@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from redlock_beat import AsyncSchedule, RedlockBeatError, Schedule, lua
+from redlock_beat import AsyncSchedule, RedlockBeatError, Schedule, lua, steps
 from redlock_beat.__main__ import main
 from redlock_beat.clock import monotonic
 from redlock_beat.config import Settings
@@ -347,6 +347,9 @@ def test_each_command_of_a_script_is_in_the_acl_that_the_doctor_prints():
     for path in scripts:
         used = set(re.findall(r"redis\.p?call\(\s*'(\w+)'", path.read_text()))
         assert {f"+{command.lower()}" for command in used} <= allowed, path.name
+    plain = set(re.findall(r'[(\[]"([A-Z]+)", keys?\b', Path(steps.__file__).read_text()))
+    assert {"ZCARD", "HSCAN"} <= plain
+    assert {f"+{command.lower()}" for command in plain} <= allowed
 
 
 def test_the_acl_that_the_doctor_prints_is_enough(server, beats, caplog):
