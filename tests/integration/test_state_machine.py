@@ -195,7 +195,7 @@ class Beats(RuleBasedStateMachine):
         def act(scheduler: Any) -> None:
             for _ in range(turns):
                 if scheduler._term is not None:
-                    scheduler._prove()
+                    assert scheduler._prove(10), "the broker answers, so which way messages go is known"
                     if not scheduler._begun:
                         scheduler._begin(scheduler._term)
                     scheduler.dispatcher.turn(scheduler._term)
