@@ -6,6 +6,7 @@ import json
 import signal
 import time
 from datetime import UTC, datetime, timedelta
+from inspect import signature
 from types import SimpleNamespace
 
 import pytest
@@ -22,15 +23,21 @@ from tests.beats import make_app, messages
 K = Keys("redlock-beat")
 
 
+def runner() -> CliRunner:
+    """What is said on stderr apart from the rest: click before 8.2 mixes them unless it is told not to."""
+    apart = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner.__init__).parameters else {}
+    return CliRunner(**apart)
+
+
 @pytest.fixture
 def cli(valkey):
     app = make_app(valkey.url())
 
     def call(*args: str, code: int = 0, answer: str | None = None) -> str:
-        got = CliRunner().invoke(redlock, args, obj=SimpleNamespace(app=app), input=answer)
+        got = runner().invoke(redlock, args, obj=SimpleNamespace(app=app), input=answer)
         assert got.exit_code == code, got.output
         call.err = got.stderr
-        return got.stdout if not code else got.output
+        return got.stdout if not code else got.stdout + got.stderr
 
     call.schedule = Schedule(app)
     return call
