@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from redlock_beat import AsyncSchedule, Schedule
-from redlock_beat.transfer import Arrival, take
+from redlock_beat.schedule.transfer import Arrival, take
 from tests.beats import Process
 from tests.servers import Server, eventually
 
@@ -67,7 +67,7 @@ def _edit(door, name, schedule, aschedule, loop, server) -> int:  # type: ignore
             batch.add(name, "tasks.add", 3600, run_now=True)
     elif door == "import":
         entry = schedule._operations.making(name, "tasks.add", 3600, (), None, None, {})
-        from redlock_beat.state import State
+        from redlock_beat.entries.state import State
 
         take(schedule, [Arrival(entry, State(entry.uid, 1, schedule._store.now()))])
     else:

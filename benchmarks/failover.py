@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 from kombu import Connection
 
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import Replicas, duplicates, ledger
 from tests.servers import Server, eventually
 

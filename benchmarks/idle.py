@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from redlock_beat import Schedule
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import Beat, Process, make_app
 from tests.servers import Server, eventually
 

@@ -23,7 +23,7 @@ from celery.schedules import schedule
 from celery.signals import before_task_publish
 
 from redlock_beat import Schedule
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import Beat, make_app
 from tests.servers import Server
 

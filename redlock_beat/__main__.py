@@ -73,18 +73,18 @@ def _env(name: str) -> str:
 
 
 def _this(file: str) -> tuple[bool, str]:
-    from .health import this
+    from .schedule.health import this
 
     verdict = this(file or None)
     return verdict.ok, verdict.why
 
 
 def _whole(given: argparse.Namespace) -> tuple[bool, str]:
-    from .config import Settings
-    from .connection import TROUBLE, Target
     from .errors import InvalidSetting, RedlockBeatError, mask
-    from .health import whole
-    from .store import Store
+    from .schedule.health import whole
+    from .settings import Settings
+    from .store.client import TROUBLE, Target
+    from .store.store import Store
 
     options = _redis_options()
     if given.master_name:

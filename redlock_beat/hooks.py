@@ -1,6 +1,6 @@
 """What happens, as frozen values, and who is told.
 
-A hook is a callable that takes an event; Prometheus's is one (:mod:`redlock_beat.metrics`), and one of
+A hook is a callable that takes an event; Prometheus's is one (:mod:`redlock_beat.beat.metrics`), and one of
 your own takes a few lines. It is called in the loop (or, for a foreign broker, in the publisher's
 thread), so it must be quick; what it raises is logged, and hurts nobody.
 """

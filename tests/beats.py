@@ -16,7 +16,7 @@ from typing import Any
 from celery import Celery
 
 from redlock_beat import RedisScheduler, Schedule
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 
 from .servers import Server, eventually
 

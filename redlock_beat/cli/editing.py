@@ -13,11 +13,11 @@ from typing import Any
 import click
 
 from ..clock import micros
-from ..documents import all_assigned, changes_of, document, editable
-from ..entry import Entry
+from ..entries.document import all_assigned, changes_of, document, editable
+from ..entries.entry import Entry
 from ..errors import InvalidSchedule, RedlockBeatError
-from ..operations import BACKFILL_LIMIT, Waiting, slots_between
-from ..schedules import Crontab, RRule, Solar, as_spec
+from ..recurrence.schedules import Crontab, RRule, Solar, as_spec
+from ..schedule.operations import BACKFILL_LIMIT, Waiting, slots_between
 from .checking import misfit
 from .looking import iso, when
 from .terminal import Clock, Column, clean, progress, table

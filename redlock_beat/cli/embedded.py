@@ -17,7 +17,7 @@ logger = logging.getLogger("redlock_beat")
 
 #: Names of this scheduler, which nobody would give to a file.
 _SCHEDULER = ("redlock", "redlock_beat.RedisScheduler", "redlock_beat:RedisScheduler",
-              "redlock_beat.scheduler.RedisScheduler", "redlock_beat.scheduler:RedisScheduler")  # fmt: skip
+              "redlock_beat.beat.scheduler.RedisScheduler", "redlock_beat.beat.scheduler:RedisScheduler")  # fmt: skip
 
 
 def warn(instance: Any = None, conf: Any = None, **kwargs: Any) -> None:

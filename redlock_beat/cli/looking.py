@@ -13,16 +13,16 @@ from typing import Any
 
 import click
 
-from .. import steps
 from ..clock import micros, moment
-from ..documents import document
-from ..edits import readable
-from ..entry import Entry
+from ..entries.document import document
+from ..entries.entry import Entry
+from ..entries.policies import next_slot
 from ..errors import NoSuchEntry
-from ..operations import Foreseen, Happened, _glob, uncomputable
-from ..policies import next_slot
-from ..steps import PAGE
-from ..sync import edited
+from ..schedule.configuration import edited
+from ..schedule.edits import readable
+from ..schedule.operations import Foreseen, Happened, _glob, uncomputable
+from ..store import requests as steps
+from ..store.requests import PAGE
 from .terminal import Clock, Column, Stream, bursts, clean, cut, fields, progress, relative, span, table
 from .times import COMING, PAST, Written
 from .verbs import JSON, MAYBE_NAME, NAME, TZ, Patient, Verb, clock_of, printed, read, usage

@@ -9,11 +9,11 @@ from typing import IO, Any
 import click
 
 from ..clock import micros
-from ..config import Settings
-from ..connection import Target
 from ..errors import InvalidSchedule
-from ..steps import PAGE
-from ..transfer import Arrival, Difference, check, export, load, take
+from ..schedule.transfer import Arrival, Difference, check, export, load, take
+from ..settings import Settings
+from ..store.client import Target
+from ..store.requests import PAGE
 from .terminal import clean, progress
 from .verbs import DRY, JSON, YES, Patient, Verb, printed
 
@@ -86,8 +86,8 @@ def import_redbeat(
     Example:
       celery -A proj redlock import-redbeat --dry-run
     """
-    from ..migrate import RedBeat
-    from ..sync import read_configuration
+    from ..schedule.configuration import read_configuration
+    from ..schedule.migrate import RedBeat
 
     conf = schedule.app.conf
     where = url or conf.get("redbeat_redis_url") or schedule.settings.url
@@ -115,7 +115,7 @@ def import_django_celery_beat(schedule: Patient, file: IO[str], dry_run: bool, y
       python manage.py dumpdata django_celery_beat > dump.json
       celery -A proj redlock import-django-celery-beat dump.json --dry-run
     """
-    from ..migrate import django_entries
+    from ..schedule.migrate import django_entries
 
     found = list(django_entries(file.read(), schedule.app, micros(schedule.now())))
     _bring_in(schedule, iter(found), len(found), dry_run, yes, as_json)

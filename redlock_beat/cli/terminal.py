@@ -17,8 +17,8 @@ from typing import Any
 import click
 
 from ..clock import moment
-from ..schedules import Once, Spec
-from ..zones import zone
+from ..recurrence.schedules import Once, Spec
+from ..recurrence.zones import zone
 
 _BARS = " ▁▂▃▄▅▆▇█"
 #: Joiners and variation selectors: terminals disagree about the width of what they join, so they are left out.

@@ -18,8 +18,8 @@ import click
 
 from ..clock import moment, span_of
 from ..errors import InvalidSchedule
-from ..schedules import Once
-from ..zones import zone, zone_name
+from ..recurrence.schedules import Once
+from ..recurrence.zones import zone, zone_name
 
 #: What makes an instant of what was written: it is told the zone and what time it is.
 Written = Callable[[str, Callable[[], datetime]], datetime]

@@ -17,15 +17,15 @@ from typing import Any
 import click
 from kombu.utils.json import dumps as kombu_dumps
 
-from .. import steps
 from ..clock import moment
-from ..codec import typed
-from ..config import settings_of
-from ..connection import TROUBLE
+from ..entries.codec import typed
 from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, Uncomputable, mask
-from ..keys import Keys
-from ..schedule import Schedule
-from ..steps import Asking, Step
+from ..schedule.schedule import Schedule
+from ..settings import settings_of
+from ..store import requests as steps
+from ..store.client import TROUBLE
+from ..store.keys import Keys
+from ..store.requests import Asking, Step
 from .terminal import Clock, clean, say, waiting
 from .times import SPAN, ZONE, Written, zone_of_app
 

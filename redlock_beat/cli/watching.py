@@ -12,8 +12,8 @@ from datetime import timedelta
 
 import click
 
-from ..health import this
-from ..status import Status
+from ..schedule.health import this
+from ..schedule.status import Status
 from .terminal import Column, clean, say, span, table
 from .times import SPAN
 from .verbs import JSON, Patient, Verb
@@ -170,8 +170,8 @@ def doctor(schedule: Patient, as_json: bool) -> None:
     Example:
       celery -A proj redlock doctor
     """
-    from ..doctor import as_json as in_json
-    from ..doctor import examine
+    from .doctor import as_json as in_json
+    from .doctor import examine
 
     found = []
     colours = {"ok": "green", "warning": "yellow", "error": "red", "unknown": "cyan"}

@@ -21,7 +21,7 @@ import pytest
 
 import redlock_beat
 from redlock_beat import Schedule
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import ROOT, Process, ledger
 from tests.servers import eventually
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from redlock_beat import Schedule
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import Process, Replicas, duplicates, ledger, messages
 from tests.servers import eventually, rabbitmq
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from redlock_beat import InvalidSetting
-from redlock_beat.sync import read_configuration
+from redlock_beat.schedule.configuration import read_configuration
 from tests.beats import Process, ledger, make_app
 from tests.servers import eventually
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from redlock_beat import Schedule
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import Beat
 
 K = Keys("redlock-beat")

@@ -21,10 +21,10 @@ from redlock_beat import (
     Schedule,
     ScheduleBusy,
     StaleRevision,
-    operations,
 )
-from redlock_beat.keys import Keys
-from redlock_beat.steps import PAGE
+from redlock_beat.schedule import operations
+from redlock_beat.store.keys import Keys
+from redlock_beat.store.requests import PAGE
 from tests.beats import messages
 from tests.proxy import Proxy
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import duplicates, ledger
 from tests.proxy import Proxy
 

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from redlock_beat import AccessDenied, AsyncSchedule, RedisUnavailable, Schedule
-from redlock_beat.keys import Keys
-from redlock_beat.turns import PLACES, News
+from redlock_beat.schedule.turns import PLACES, News
+from redlock_beat.store.keys import Keys
 from tests.proxy import Proxy
 
 K = Keys("redlock-beat")

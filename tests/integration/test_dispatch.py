@@ -15,9 +15,9 @@ from kombu import Exchange, Queue
 from kombu.transport import redis as kombu_redis
 
 from redlock_beat import InvalidSchedule, Schedule
-from redlock_beat.keys import Keys
-from redlock_beat.manual import ManualItem
-from redlock_beat.policies import act_at
+from redlock_beat.entries.policies import act_at
+from redlock_beat.entries.waiting import ManualItem
+from redlock_beat.store.keys import Keys
 from tests.beats import duplicates, ledger, messages, occurrences
 from tests.servers import eventually
 

@@ -11,12 +11,12 @@ import uuid
 import pytest
 
 from redlock_beat import InvalidSetting, Schedule, UnsupportedServer
-from redlock_beat.connection import Listener, Target
-from redlock_beat.keys import Keys
-from redlock_beat.lease import Term
-from redlock_beat.outbox import Item, Publisher
-from redlock_beat.render import HEADER_ENTRY, Renderer, publish_call, read_call
-from redlock_beat.store import Fence, Store
+from redlock_beat.beat.lease import Term
+from redlock_beat.beat.publisher import Item, Publisher
+from redlock_beat.messages.renderer import HEADER_ENTRY, Renderer, publish_call, read_call
+from redlock_beat.store.client import Listener, Target
+from redlock_beat.store.keys import Keys
+from redlock_beat.store.store import Fence, Store
 from tests.beats import duplicates, ledger, make_app, messages
 from tests.integration.test_outbox import conf, taken
 from tests.proxy import Proxy
@@ -133,7 +133,7 @@ def test_a_listener_comes_back_by_itself(valkey):
 
 
 def make_settings(url: str, **more):
-    from redlock_beat.config import Settings
+    from redlock_beat.settings import Settings
 
     return Settings(url=url, lease_ttl=1.0, socket_timeout=0.5, retry_pause=0.1, **more)
 
@@ -148,11 +148,11 @@ def publisher(valkey):
 
 
 def item(app, once: bool, id_: str = "i:0", epoch: int = 1) -> Item:
-    from redlock_beat.item import stamp, unstamp
+    from redlock_beat.store.item import stamp, unstamp
 
     renderer = Renderer(app, 1.0)
-    from redlock_beat.entry import Entry
-    from redlock_beat.schedules import Interval
+    from redlock_beat.entries.entry import Entry
+    from redlock_beat.recurrence.schedules import Interval
 
     rendered = renderer.render(Entry("a", "t", Interval.of(1)), 0, "id", 0)
     row = ["is", "sent", "entry", "a", "nominal", 0, "id", id_]
@@ -254,8 +254,8 @@ def test_binary_bodies_and_exchanges_survive_the_outbox(valkey, beats):
     beat = beats("memory://", **conf(valkey, queue, task_serializer="pickle", task_compression="zlib")).lead()
     options = {"declare": [Exchange("ex")]}
     renderer = beat.scheduler.renderer
-    from redlock_beat.entry import Entry
-    from redlock_beat.schedules import Interval
+    from redlock_beat.entries.entry import Entry
+    from redlock_beat.recurrence.schedules import Interval
 
     rendered = renderer.render(Entry("a", "t", Interval.of(1), args=(b"x",), options=options), 0, "id", 0)
     with beat.app.connection_for_write() as connection:

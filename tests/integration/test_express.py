@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kombu import Exchange, Queue
 
-from redlock_beat import Schedule, express
-from redlock_beat.keys import Keys
-from redlock_beat.make import make_entry
-from redlock_beat.render import task_id
-from redlock_beat.template import Refused, fingerprint, prove, refusal, shape_of, shown
+from redlock_beat import Schedule
+from redlock_beat.beat import express
+from redlock_beat.entries.build import make_entry
+from redlock_beat.messages.renderer import task_id
+from redlock_beat.messages.template import Refused, fingerprint, prove, refusal, shape_of, shown
+from redlock_beat.store.keys import Keys
 from tests.beats import Beat, before_commit, duplicates, ledger, messages, occurrences
 from tests.servers import eventually
 
@@ -186,8 +187,7 @@ def test_a_receiver_of_a_publish_signal_is_called_for_each_message(valkey, beats
     schedule = Schedule.from_url(valkey.url())
     schedule.add("a", "tasks.add", 0.1)
     client = valkey.client()
-    beat.until(lambda: client.llen("celery") >= 2)
-    assert filled(beat) >= 2
+    beat.until(lambda: filled(beat) >= 2, "messages are filled in")
     getattr(signals, signal).connect(receiver)  # while it runs
     try:
         sent = client.llen("celery")

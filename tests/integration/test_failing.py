@@ -13,10 +13,10 @@ from celery.beat import BeatLazyFunc
 
 from redlock_beat import Schedule, register_schedule
 from redlock_beat.clock import micros
+from redlock_beat.entries.policies import act_at
+from redlock_beat.entries.waiting import ManualItem
 from redlock_beat.errors import Deposed
-from redlock_beat.keys import Keys
-from redlock_beat.manual import ManualItem
-from redlock_beat.policies import act_at
+from redlock_beat.store.keys import Keys
 from tests.beats import before_commit, duplicates, ledger, messages, occurrences
 
 K = Keys("redlock-beat")

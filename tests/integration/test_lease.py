@@ -10,13 +10,13 @@ import pytest
 import redis
 
 from redlock_beat import Schedule
-from redlock_beat.config import Settings
-from redlock_beat.connection import Listener, Target
+from redlock_beat.beat.lease import Lease
 from redlock_beat.errors import Deposed
-from redlock_beat.keys import Keys
-from redlock_beat.lease import Lease
-from redlock_beat.status import owner_of
-from redlock_beat.store import Drop, Occurrence, SetAside, Store
+from redlock_beat.schedule.status import owner_of
+from redlock_beat.settings import Settings
+from redlock_beat.store.client import Listener, Target
+from redlock_beat.store.keys import Keys
+from redlock_beat.store.store import Drop, Occurrence, SetAside, Store
 from tests.beats import before_commit, duplicates, ledger
 from tests.proxy import Proxy
 from tests.servers import AT_ONCE, Server, eventually, follower

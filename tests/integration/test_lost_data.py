@@ -9,7 +9,7 @@ import pytest
 
 from redlock_beat import Schedule, hooks
 from redlock_beat.__main__ import main
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import messages
 
 K = Keys("redlock-beat")

@@ -8,13 +8,15 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from celery.schedules import crontab, schedule, solar
 
-from redlock_beat import InvalidSchedule, RedisUnavailable, Schedule, doctor, transfer
-from redlock_beat.config import Settings
-from redlock_beat.connection import Target
-from redlock_beat.keys import Keys
-from redlock_beat.migrate import RedBeat, Unfit, django_entries
-from redlock_beat.sync import read_configuration
-from redlock_beat.transfer import Arrival, check, export, load, take
+from redlock_beat import InvalidSchedule, RedisUnavailable, Schedule
+from redlock_beat.cli import doctor
+from redlock_beat.schedule import transfer
+from redlock_beat.schedule.configuration import read_configuration
+from redlock_beat.schedule.migrate import RedBeat, Unfit, django_entries
+from redlock_beat.schedule.transfer import Arrival, check, export, load, take
+from redlock_beat.settings import Settings
+from redlock_beat.store.client import Target
+from redlock_beat.store.keys import Keys
 from tests.beats import duplicates, ledger, make_app, messages
 from tests.servers import eventually
 

@@ -10,9 +10,10 @@ import pytest
 from celery import group
 from kombu import Connection, Exchange, Queue
 
-from redlock_beat import Schedule, outbox
-from redlock_beat.keys import Keys
-from redlock_beat.render import bounded_connection
+from redlock_beat import Schedule
+from redlock_beat.beat import publisher as outbox
+from redlock_beat.messages.renderer import bounded_connection
+from redlock_beat.store.keys import Keys
 from tests.beats import ledger, make_app
 from tests.proxy import Proxy
 from tests.servers import eventually, rabbitmq

@@ -9,10 +9,11 @@ import pytest
 from celery import chain, signals
 from prometheus_client import CollectorRegistry
 
-from redlock_beat import Schedule, hooks, template
-from redlock_beat.keys import Keys
-from redlock_beat.metrics import PrometheusHook
-from redlock_beat.reasons import MOST, OTHERS, Reasons
+from redlock_beat import Schedule, hooks
+from redlock_beat.beat.metrics import PrometheusHook
+from redlock_beat.messages import template
+from redlock_beat.messages.reasons import MOST, OTHERS, Reasons
+from redlock_beat.store.keys import Keys
 from tests.beats import ledger, messages
 
 K = Keys("redlock-beat")

@@ -11,9 +11,10 @@ import uuid
 import pytest
 from kombu import Connection, Exchange, Queue
 
-from redlock_beat import Schedule, outbox
-from redlock_beat.confirms import Confirms
-from redlock_beat.keys import Keys
+from redlock_beat import Schedule
+from redlock_beat.beat import publisher as outbox
+from redlock_beat.beat.confirms import Confirms
+from redlock_beat.store.keys import Keys
 from tests.beats import ledger
 from tests.proxy import Proxy
 from tests.servers import eventually, free_port, rabbitmq

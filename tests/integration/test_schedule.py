@@ -22,8 +22,8 @@ from redlock_beat import (
     StaleRevision,
     register_schedule,
 )
-from redlock_beat.keys import Keys
-from redlock_beat.schedules import Crontab, Interval
+from redlock_beat.recurrence.schedules import Crontab, Interval
+from redlock_beat.store.keys import Keys
 from tests.beats import before_commit, ledger, make_app, messages, occurrences
 
 K = Keys("redlock-beat")
@@ -433,7 +433,7 @@ def test_a_schedule_needs_somewhere_to_be():
 
 
 def test_a_rename_keeps_uid_phase_state_and_ids(sched, valkey, beats):
-    from redlock_beat.render import task_id
+    from redlock_beat.messages.renderer import task_id
 
     made = sched.add("old", "t", 0.3, args=(1,), missed="all")
     sched.add("other", "t", 60)

@@ -13,7 +13,7 @@ from dateutil.rrule import rrulestr
 
 from redlock_beat import Schedule, register_schedule
 from redlock_beat.clock import MICROS, micros, moment
-from redlock_beat.keys import Keys
+from redlock_beat.store.keys import Keys
 from tests.beats import duplicates, ledger, messages
 from tests.servers import eventually
 

@@ -25,10 +25,10 @@ from hypothesis.stateful import (
 )
 
 from redlock_beat import NoSuchEntry, Schedule
-from redlock_beat.connection import TROUBLE
 from redlock_beat.errors import Deposed
-from redlock_beat.keys import Keys
-from redlock_beat.wire import Wire
+from redlock_beat.store.client import TROUBLE
+from redlock_beat.store.keys import Keys
+from redlock_beat.store.pipeline import Wire
 from tests.beats import Beat, ledger, make_app, messages
 
 K = Keys("redlock-beat")

@@ -15,12 +15,13 @@ from celery.schedules import crontab
 from click.testing import CliRunner
 from dateutil.rrule import HOURLY, MINUTELY, rrule, rrulestr
 
-from redlock_beat import InvalidSchedule, Schedule, register_schedule, scheduler
+from redlock_beat import InvalidSchedule, Schedule, register_schedule
+from redlock_beat.beat import scheduler
 from redlock_beat.cli import redlock
-from redlock_beat.doctor import examine
-from redlock_beat.keys import Keys
-from redlock_beat.schedules import _registry
-from redlock_beat.sync import edited, read_configuration
+from redlock_beat.cli.doctor import examine
+from redlock_beat.recurrence.schedules import _registry
+from redlock_beat.schedule.configuration import edited, read_configuration
+from redlock_beat.store.keys import Keys
 from tests.beats import make_app, messages
 
 K = Keys("redlock-beat")

@@ -13,15 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from redlock_beat import AsyncSchedule, RedlockBeatError, Schedule, lua, steps
+from redlock_beat import AsyncSchedule, RedlockBeatError, Schedule
 from redlock_beat.__main__ import main
+from redlock_beat.beat.lease import Lease
+from redlock_beat.cli.doctor import examine, minimal_rule
 from redlock_beat.clock import monotonic
-from redlock_beat.config import Settings
-from redlock_beat.connection import Listener, Target
-from redlock_beat.doctor import examine, minimal_rule
-from redlock_beat.keys import Keys
-from redlock_beat.lease import Lease
-from redlock_beat.store import Store
+from redlock_beat.settings import Settings
+from redlock_beat.store import lua
+from redlock_beat.store import requests as steps
+from redlock_beat.store.client import Listener, Target
+from redlock_beat.store.keys import Keys
+from redlock_beat.store.store import Store
 from tests.beats import duplicates, ledger
 from tests.proxy import Proxy
 from tests.servers import AT_ONCE, Cluster, eventually, follower, free_port, need

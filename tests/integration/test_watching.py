@@ -12,12 +12,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from redlock_beat import InvalidSetting, Schedule, add_hook, health, heartbeat, hooks, remove_hook
+from redlock_beat import InvalidSetting, Schedule, add_hook, hooks, remove_hook
+from redlock_beat import liveness as heartbeat
 from redlock_beat.__main__ import main
-from redlock_beat.dispatch import prune_beats
-from redlock_beat.item import stamp
-from redlock_beat.keys import Keys
-from redlock_beat.metrics import PrometheusHook, Served
+from redlock_beat.beat.dispatch import prune_beats
+from redlock_beat.beat.metrics import PrometheusHook, Served
+from redlock_beat.schedule import health
+from redlock_beat.store.item import stamp
+from redlock_beat.store.keys import Keys
 from tests.beats import Process, messages
 from tests.servers import eventually, free_port, rabbitmq
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from redlock_beat import codec
+from redlock_beat.entries import codec
 from redlock_beat.errors import InvalidSchedule
 
 KEYS = st.text(max_size=3) | st.sampled_from(["__type__", "__value__"]) | st.integers(0, 2) | st.booleans() | st.none()

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 from celery import Celery
 
-from redlock_beat.config import Settings, is_redis_url, settings_of
-from redlock_beat.connection import Pauses, Target
 from redlock_beat.errors import InvalidSetting, mask
+from redlock_beat.settings import Settings, is_redis_url, settings_of
+from redlock_beat.store.client import Pauses, Target
 
 
 def app_of(broker="redis://localhost/0", **conf):

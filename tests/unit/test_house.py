@@ -14,33 +14,61 @@ import pytest
 import redlock_beat
 
 PACKAGE = Path(redlock_beat.__file__).parent
-ROOMS = [
-    line.split()[0].rstrip("/")
+#: The folders in the order of the plan, the ground first; each knows only those before it.
+FOLDERS = [
+    line.split()[0].rstrip(".")
     for line in redlock_beat.__doc__.split("==\n")[1].splitlines()
     if line and not line.startswith("=")
 ]
-FOLDERS = {"lua", "cli"}
-VERBS = [f"cli.{path.stem}" for path in sorted((PACKAGE / "cli").glob("*.py")) if path.stem != "__init__"]
-MODULES = sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in ("__init__", "__main__", "demo"))
+#: They put the parts together: the names of the package, the probe's command, the demo.
+ON_TOP = {"__init__", "__main__", "demo"}
 
 
-def test_every_module_has_its_place_in_the_plan():
-    assert sorted(set(ROOMS) - FOLDERS) == MODULES
-    assert all((PACKAGE / folder).is_dir() for folder in FOLDERS)
+def modules() -> list[str]:
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[0] not in ON_TOP:
+            found.append(".".join(part for part in parts if part != "__init__"))
+    return found
+
+
+MODULES = modules()
+
+
+def folder_of(module: str) -> str:
+    return module.split(".")[0] if (PACKAGE / module.split(".")[0]).is_dir() else ""
+
+
+def imports(module: str) -> list[str]:
+    """The modules of this package that a module imports, wherever in it."""
+    path = PACKAGE.joinpath(*module.split("."))
+    package = path.is_dir()
+    tree = ast.parse((path / "__init__.py" if package else path.with_suffix(".py")).read_text("utf-8"))
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            up = node.level - 1 if package else node.level
+            base = module.split(".")[: len(module.split(".")) - up]
+            base += node.module.split(".") if node.module else []
+            found += [".".join(base)] if node.module else [".".join([*base, alias.name]) for alias in node.names]
+    return found
+
+
+def test_the_folders_are_those_of_the_plan():
+    there = {path.parent.relative_to(PACKAGE).parts[0] for path in PACKAGE.glob("*/__init__.py")}
+    assert there == set(FOLDERS) - {""}
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_imports_only_from_those_above_it(name):
-    tree = ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.level == 1:
-            used = [node.module] if node.module else [alias.name for alias in node.names]
-            for other in used:
-                if other in ROOMS:
-                    assert ROOMS.index(other) < ROOMS.index(name), f"{name} imports {other}"
+def test_a_module_imports_only_from_its_folder_and_those_before_it(name):
+    allowed = FOLDERS[: FOLDERS.index(folder_of(name)) + 1]
+    for other in imports(name):
+        if other.split(".")[0] not in ("__version__", ""):
+            assert folder_of(other) in allowed, f"{name} imports {other}"
 
 
-@pytest.mark.parametrize("name", ["", *MODULES, *VERBS])
+@pytest.mark.parametrize("name", ["", *MODULES])
 def test_the_examples_in_docstrings_work(name):
     module = importlib.import_module(f"redlock_beat.{name}" if name else "redlock_beat")
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 from redlock_beat import Crontab, Interval, InvalidSchedule, Once, RRule, Solar, next_due, register_schedule
 from redlock_beat.clock import MICROS, from_score, micros, moment, score
-from redlock_beat.codec import decode, encode
-from redlock_beat.edits import created, paused, resumed, updated
-from redlock_beat.entry import Entry, State
-from redlock_beat.manual import ManualItem
-from redlock_beat.policies import Missed, act_at, first_slot, grace_of, next_slot, only_slot, plan
-from redlock_beat.schedules import Count, Custom, Rules, as_spec, count, from_data, newest, slots
-from redlock_beat.zones import read_wall, zone_name
+from redlock_beat.entries.codec import decode, encode
+from redlock_beat.entries.entry import Entry, State
+from redlock_beat.entries.policies import Missed, act_at, first_slot, grace_of, next_slot, only_slot, plan
+from redlock_beat.entries.waiting import ManualItem
+from redlock_beat.recurrence.schedules import Count, Custom, Rules, as_spec, count, from_data, newest, slots
+from redlock_beat.recurrence.zones import read_wall, zone_name
+from redlock_beat.schedule.edits import created, paused, resumed, updated
 
 S = MICROS
 T0 = micros(datetime(2026, 1, 1, tzinfo=UTC))
@@ -194,8 +194,8 @@ def test_jitter_never_passes_the_next_slot(n, jitter):
 
 def test_jitter_is_the_same_in_every_process():
     code = (
-        "from redlock_beat.entry import Entry; from redlock_beat.schedules import Interval;"
-        "from redlock_beat.policies import act_at;"
+        "from redlock_beat.entries.entry import Entry; from redlock_beat.recurrence.schedules import Interval;"
+        "from redlock_beat.entries.policies import act_at;"
         f"print(act_at(Entry('a', 't', Interval.of(10), anchor={T0}, uid='u', jitter=9.0), {T0 + 10 * S}))"
     )
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

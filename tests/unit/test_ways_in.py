@@ -12,11 +12,11 @@ import pytest
 from celery import Celery, chain
 
 from redlock_beat import Crontab, InvalidSchedule, next_due
-from redlock_beat.codec import decode, encode
-from redlock_beat.documents import assigned, changes_of, document, editable
-from redlock_beat.make import make_entry
-from redlock_beat.schedules import Interval, Once, RRule, Solar, from_data
-from redlock_beat.transfer import check
+from redlock_beat.entries.build import make_entry
+from redlock_beat.entries.codec import decode, encode
+from redlock_beat.entries.document import assigned, changes_of, document, editable
+from redlock_beat.recurrence.schedules import Interval, Once, RRule, Solar, from_data
+from redlock_beat.schedule.transfer import check
 
 AT = datetime(2027, 1, 1, 7, tzinfo=UTC)
 TYPED = (

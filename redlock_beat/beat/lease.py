@@ -1,0 +1,210 @@
+"""The lease: who sends.
+
+One key in Redis says who holds the term: ``token epoch seen owner``. Taking it increments the epoch;
+every script that writes for a leader first compares token and epoch, so a beat that was paused, cut
+off or deposed can write nothing, however long it believes in itself.
+
+::
+
+            +---------+   lease free: acquire          +--------+
+            | standby | -----------------------------> | leader |
+            |         |   holder's process gone: steal |        |
+            |         | <----------------------------- |        |
+            +---------+   a script says "deposed"      +--------+
+                 ^                                          |
+                 |            SIGTERM: release, wake others |
+                 +------------------------------------------+
+
+**What keeps it.** The loop renews, with each due, commit and wait, and between the calls of user
+code; nothing else does. A loop that is stuck therefore loses its lease. A lease that lapsed while
+nobody else took it (the epoch is unchanged) is retaken by the next script.
+
+**What may be done on its strength.** Inside Redis: anything, since the script checks. Outside (a
+publish to another broker): only before ``trusted until = attempt started + ttl - margin``. The
+*start* of the attempt counts: Redis may have renewed then, however late its answer came.
+
+**How it is lost.** The holder's scripts answer "deposed"; it becomes a standby and stands again.
+Redis being away changes nothing by itself: nobody else can take the lease either. The holder goes
+on with its term if the term still stands when Redis is back. A term that is given back is over for
+good: the release increments the epoch, so what its holder had under way comes too late.
+
+**How it is taken over.** (1) A released lease is announced on the wake-up channel. (2) A process
+that dies drops its subscription to the channel named after its token, and the server knows that
+within milliseconds: a standby that sees no subscriber in two looks, a quarter of a second apart,
+steals the lease, by a script that looks a third time. (3) A machine that vanishes keeps its
+connections open: the TTL counts.
+
+**When an absence means a death.** Subscriptions are counted by the script, at the server that holds
+the lease; what a client believes of its own says nothing, for after a failover it may still stand at
+the old server, and so may everybody's. Therefore:
+
+- The *holder* notes in the lease whether its own scripts see its subscription there (``seen`` or
+  ``unseen``): each of its scripts does, at every renewal, so the word is as true as the lease is young. Only
+  the absence of one who was seen is a death. A leader that lives and loses its subscription says
+  ``unseen`` with its next script, and is left alone. The word is not compared by the fence: the term
+  is the first two words, which never change.
+- The *standby* judges only while the script sees the standby's own subscription, and has seen it for
+  a TTL: a witness that is not there itself sees nobody.
+- And never within one TTL of a server start, a promotion or a mass disconnect (this standby's own
+  subscription being younger than one TTL): then everybody's subscriptions are missing.
+
+**A subscription that is elsewhere.** It stands, its owner believes, and yet the owner's script does
+not see it: it is dropped and made anew where the schedule is now (on a cluster by the topology as it
+is then; there it is a sharded one, which a failover ends by itself). Who is deaf and does not know
+it finds out by a PING once a TTL.
+
+**A lost reply.** An acquire whose answer was lost finds its own token in the key and succeeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..clock import RedisClock, monotonic
+from ..settings import Settings
+from ..store.client import Listener
+from ..store.requests import Fence, Held
+from ..store.store import Look, Store
+
+#: Seconds between two looks of a standby.
+LOOK = 0.25
+#: Seconds between two glances at the subscription while user code runs.
+GLANCE = 0.05
+
+
+@dataclass(slots=True)
+class Term:
+    """One holding of the lease."""
+
+    fence: Fence
+    #: Until when (monotonic) it may be relied upon outside Redis.
+    trusted_until: float
+    #: When the lease was last known to be renewed: the start of that attempt.
+    renewed_at: float
+
+    @property
+    def epoch(self) -> int:
+        """Which term this is; only grows."""
+        return self.fence.epoch
+
+
+class Lease:
+    """This process's standing in the election.
+
+    ``acquire()`` returns a :class:`Term` or None; whatever needs one takes it as an argument.
+    """
+
+    def __init__(self, store: Store, listener: Listener, settings: Settings, owner: str) -> None:
+        self.store = store
+        self.listener = listener
+        self.ttl = settings.lease_ttl
+        self.margin = settings.margin
+        self.token = listener.token
+        self.owner = owner
+        self.clock = RedisClock()
+        self.lowest_epoch = 0
+        #: Since when the scripts see the own subscription (monotonic); None while they do not.
+        self.seen_since: float | None = None
+        # The subscription that a script did not see, by when it was made.
+        self._unseen: float | None = None
+        self._missing: tuple[str, float] | None = None
+        self._replid: tuple[str, float] = ("", 0.0)
+        self._glanced = 0.0
+
+    @property
+    def ttl_ms(self) -> int:
+        """The TTL as Redis takes it."""
+        return round(self.ttl * 1000)
+
+    def acquire(self, steal: str = "") -> Term | None:
+        """Stand for election; the term, or None when another holds it."""
+        started = monotonic()
+        won, seen = self.store.acquire(self.token, self.ttl_ms, self.owner, self.lowest_epoch, steal)
+        self.noted(seen)
+        self._missing = None
+        if isinstance(won, str):
+            self._remember(won)
+            return None
+        self.lowest_epoch = max(self.lowest_epoch, won.epoch)
+        term = Term(won, 0.0, started)
+        self.trust(term, started)
+        return term
+
+    def trust(self, term: Term, started: float, ttl: float | None = None) -> None:
+        """A script that renews the term, begun at *started*, has succeeded."""
+        term.renewed_at = started
+        term.trusted_until = started + (ttl or self.ttl) - self.margin
+
+    def renew(self, term: Term, ttl: float | None = None) -> None:
+        """Renew the term, perhaps for longer than usual; :class:`Deposed` when it is over."""
+        started = monotonic()
+        self.store.renew(term.fence, None if ttl is None else round(ttl * 1000))
+        self.trust(term, started, ttl)
+
+    def renew_if_needed(self, term: Term) -> None:
+        """Renew the term when a third of the TTL has gone by; called between the calls of user code.
+
+        Or when the subscription is lost: then the script says so in the lease, before others wonder.
+        """
+        now, lost = monotonic(), False
+        if now - self._glanced > GLANCE:
+            self._glanced = now
+            lost = self.listener.confirmed and not self.listener.glance()
+        if lost or now - term.renewed_at > self.ttl / 3:
+            self.renew(term)
+
+    def noted(self, seen: bool) -> None:
+        """A script has said whether it sees the own subscription."""
+        if not seen:
+            self.seen_since, self._unseen = None, self.listener.since
+        elif self.seen_since is None:
+            self.seen_since = monotonic()
+            self.listener.arrived()
+
+    def stay_subscribed(self) -> None:
+        """Keep the own subscription, and where the scripts see it."""
+        if not self.listener.confirmed:
+            self.listener.subscribe()
+        elif self._unseen == self.listener.since:
+            self.listener.move()
+
+    def look(self, heartbeat: str = "") -> tuple[Look, bool]:
+        """See who leads, and whether the lease is there to be taken."""
+        asked = monotonic()
+        seen = self.store.look(self.token, heartbeat)
+        now = monotonic()
+        self.clock.told(seen.now, asked)
+        self.noted(seen.seen)
+        held = self._remember(seen.held)
+        if seen.replid != self._replid[0]:
+            self._replid = (seen.replid, now if self._replid[0] else float("-inf"))
+        if not seen.held:
+            self._missing = None
+            return seen, True
+        if seen.held.startswith(self.token + " "):
+            return seen, True
+        gone = held is not None and held.seen and not seen.holder_seen
+        if not gone or not self._may_judge(seen, now):
+            self._missing = None
+            return seen, False
+        if self._missing is None or self._missing[0] != seen.held:
+            self._missing = (seen.held, now)
+            return seen, False
+        return seen, now - self._missing[1] >= LOOK
+
+    def _may_judge(self, seen: Look, now: float) -> bool:
+        """Whether a missing subscription means a dead process, and not that they are lost or elsewhere."""
+        subscribed, visible = self.listener.since, self.seen_since
+        return (
+            subscribed is not None
+            and visible is not None
+            and now - max(subscribed, visible) >= self.ttl
+            and seen.uptime >= self.ttl + 1
+            and now - self._replid[1] >= self.ttl
+        )
+
+    def _remember(self, text: str) -> Held | None:
+        held = Held.parse(text)
+        if held is not None:
+            self.lowest_epoch = max(self.lowest_epoch, held.epoch)
+        return held

@@ -1,0 +1,97 @@
+"""What waits in ``manual``: a trigger, a backfilled slot, or one settled by an edit. Its one reader and writer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ..clock import micros, score
+from .entry import Entry
+from .policies import Missed
+
+#: Instants a message can carry.
+_FIRST, _LAST = micros(datetime(1, 1, 2, tzinfo=UTC)), micros(datetime(9990, 1, 1, tzinfo=UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class ManualItem:
+    """One occurrence to be sent besides the schedule's own.
+
+    >>> item = ManualItem("mail", "u1", "trigger", nominal=5, at=5, request="r")
+    >>> ManualItem.parse(item.text()) == item
+    True
+    """
+
+    entry: str
+    uid: str
+    #: ``trigger``, ``backfill`` or ``settled``.
+    how: str
+    #: The slot; None when there is nothing to send and only *missed* is to be noted.
+    nominal: int | None
+    #: When it was asked for.
+    at: int
+    request: str = ""
+    missed: Missed | None = None
+
+    def text(self) -> str:
+        """As it stands in Redis."""
+        data: dict[str, Any] = {
+            "entry": self.entry, "uid": self.uid, "how": self.how, "nominal": self.nominal, "req": self.request,
+            "at": self.at,
+        }  # fmt: skip
+        if self.missed is not None:
+            one = self.missed
+            data["missed"] = [one.first, one.last, one.count, one.why, *((True,) if one.at_least else ())]
+        return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
+
+    @classmethod
+    def parse(cls, text: str) -> ManualItem:
+        """The item of a text; ValueError when it is none."""
+        try:
+            data = json.loads(text)
+            nominal, missed = data["nominal"], data.get("missed")
+            return cls(
+                _text(data["entry"]), _text(data["uid"]), _text(data["how"]),
+                None if nominal is None else _instant(nominal), _instant(data.get("at") or 0),
+                _text(data.get("req") or ""), None if missed is None else _missed(*missed),
+            )  # fmt: skip
+        except (KeyError, TypeError, AttributeError, RecursionError) as exc:
+            raise ValueError(f"it is no manual item: {exc!r}") from None
+
+
+def settled(entry: Entry, sends: tuple[int, ...], missed: Missed | None, now: int) -> list[tuple[str, str]]:
+    """Slots that were due before an edit, each with its score: to be sent by the leader as they stand."""
+    items = [(_settled(entry, nominal, now).text(), score(now + i)) for i, nominal in enumerate(sends)]
+    if missed is not None:
+        items.insert(0, (_settled(entry, None, now, missed).text(), score(now)))
+    return items
+
+
+def held_back(entry: Entry, nominal: int, when: int, now: int) -> tuple[str, str]:
+    """A slot that had come before an edit, but was held back by jitter: it is sent *when* it would have been."""
+    return _settled(entry, nominal, now).text(), score(when)
+
+
+def _settled(entry: Entry, nominal: int | None, now: int, missed: Missed | None = None) -> ManualItem:
+    return ManualItem(entry.name, entry.uid, "settled", nominal, now, missed=missed)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    value.encode("utf-8", "surrogateescape")  # what cannot be sent to Redis is rubbish, too
+    return value
+
+
+def _instant(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not _FIRST < value < _LAST:
+        raise TypeError(f"{value!r} is not an instant")
+    return value
+
+
+def _missed(first: Any, last: Any, number: Any, why: Any, at_least: Any = False) -> Missed:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(f"{number!r} is not a number of slots")
+    return Missed(_instant(first), _instant(last), number, _text(why), bool(at_least))

@@ -1,0 +1,10 @@
+"""What users do to a schedule.
+
+``schedule``        Schedule and AsyncSchedule, as users call them
+``operations``      each of their calls, written once, without a network
+``edits``           what an edit does to an entry: pure functions
+``configuration``   ``beat_schedule``, read and checked
+``turns``           who asks Redis when; one reader for all who follow the ledger
+``status``, ``health``  who leads, what waits, what is wrong; the two questions of probes
+``transfer``, ``migrate``  export and import; the way here from other schedulers
+"""

@@ -1,0 +1,838 @@
+"""What users do to a schedule, written once for :class:`Schedule` and :class:`AsyncSchedule`.
+
+An operation is a generator: it yields one :class:`~redlock_beat.store.requests.Step` after the other and is
+sent the answers, so it knows nothing of sockets, event loops and retries. Every edit, alone or in a
+batch, goes through :meth:`Operations.apply`: read the entries as they stand, compute the edits, and
+apply them in one script that compares what they were made from.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import getpass
+import os
+import secrets
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ..clock import MICROS, micros, moment, score
+from ..entries.build import make_entry
+from ..entries.codec import decode
+from ..entries.entry import POLICIES, Entry
+from ..entries.policies import next_slot, simulate
+from ..entries.state import State, parse_state
+from ..entries.waiting import ManualItem
+from ..errors import (
+    BatchFailed,
+    EntryExists,
+    InvalidSchedule,
+    NoSuchEntry,
+    RedlockBeatError,
+    ScheduleBusy,
+    StaleRevision,
+    Uncomputable,
+)
+from ..recurrence.schedules import Interval
+from ..settings import Settings
+from ..store import requests as steps
+from ..store.keys import Keys
+from ..store.requests import ABSENT, ANY, DROP, KEEP, PAGE, PRESENT, Asking, Conflict, Edit, Step, Stored
+from .edits import combined, created, known_state, paused, readable, removed, renamed, resumed, updated
+from .health import Verdict, whole
+from .status import Status, status_of
+
+#: Slots in one call of `backfill`.
+BACKFILL_LIMIT = 100_000
+#: Manual items in one script.
+MANUAL_PAGE = 250
+#: Changes in one batch.
+BATCH_LIMIT = 1_000_000
+#: How often an edit is made anew because the entry was changed by others in between.
+ATTEMPTS = 200
+#: Entries whose slots cannot be computed that one answer names.
+UNKNOWN = 100
+#: Rows of the ledger that the lateness in `status` is computed from.
+LATENESS_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A coming slot of an entry, as :meth:`Schedule.preview` shows it."""
+
+    name: str
+    nominal: datetime
+    #: Why the slots of this entry after *nominal* cannot be computed here; None for an ordinary slot.
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A row of :meth:`Schedule.simulate`: what would be ``sent``, or ``missed`` (from *nominal* on, *count* slots).
+
+    ``unknown``: the slots of this entry cannot be computed here, and why.
+    """
+
+    name: str
+    what: str
+    nominal: datetime
+    at: datetime
+    count: int = 1
+    why: str | None = None
+    #: *count* is a lower bound: counting was given up.
+    at_least: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """A row of the ledger: what became of an occurrence, or of a run of missed ones."""
+
+    what: str
+    entry: str
+    at: datetime
+    nominal: datetime | None
+    task_id: str | None
+    epoch: int | None
+    by: str | None
+    why: str | None
+    how: str | None
+    first: datetime | None = None
+    last: datetime | None = None
+    count: int = 1
+    #: *count* is a lower bound: counting was given up.
+    at_least: bool = False
+
+    @property
+    def lateness(self) -> float | None:
+        """Seconds from nominal to this row."""
+        return None if self.nominal is None else (self.at - self.nominal).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What waits to be sent by hand of one entry, in one way."""
+
+    entry: str
+    #: ``trigger``, ``backfill`` or ``settled`` (a slot that was due before an edit).
+    how: str
+    count: int
+    #: When the next of them is tried.
+    at: datetime
+    #: Their first and last slot.
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One edit somebody asks for: how to make it from an entry as it stands, and what they are told."""
+
+    name: str
+    make: Callable[[Stored, int], Edit]
+    answer: Callable[[Edit], Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The entries it reads."""
+        return (self.name,)
+
+    def edits(self, there: Mapping[str, Stored], now: int) -> list[Edit]:
+        """The edits it consists of; the last of them is what is answered."""
+        return [self.make(there[self.name], now)]
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An edit that reads one entry and makes another: a copy, or a new name."""
+
+    name: str
+    new: str
+    make: Callable[[Stored, Stored, int], list[Edit]]
+    #: Whether the first leaves its name, so that nothing of it may wait to be sent under that name.
+    leaves: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The entries it reads."""
+        return (self.name, self.new)
+
+    def edits(self, there: Mapping[str, Stored], now: int) -> list[Edit]:
+        """The edits it consists of; the last of them is what is answered."""
+        return self.make(there[self.name], there[self.new], now)
+
+    def answer(self, edit: Edit) -> Any:
+        """What they are told: the entry that was made."""
+        return _after(self.new, edit)
+
+
+class Operations:
+    """Every operation on one schedule, as generators of steps."""
+
+    def __init__(self, app: Any, settings: Settings, keys: Keys, timezone: str = "UTC") -> None:
+        self.app = app
+        self.settings = settings
+        self.keys = keys
+        #: The zone of entries that name none, where there is no app to say it.
+        self.timezone = timezone
+
+    @property
+    def _catching_up(self) -> tuple[int, float | None]:
+        """What :func:`~redlock_beat.entries.policies.plan` takes from the settings."""
+        return self.settings.catchup_limit, self.settings.cron_grace
+
+    # --- edits ---
+
+    def apply(self, changes: Sequence[Change | Transfer]) -> Asking[list[Any]]:
+        """Apply changes, all or none of them; what each is answered."""
+        names = list(dict.fromkeys(name for change in changes for name in change.names))
+        for _ in range(ATTEMPTS):
+            yield from self._nothing_waits(changes)
+            now, stored = yield steps.read(self.keys, names)
+            there = {one.name: one for one in stored}
+            edits: dict[str, Edit] = {}
+            answers = []
+            for index, change in enumerate(changes):
+                try:
+                    if isinstance(change, Transfer) and change.leaves and _manual(edits.get(change.name)):
+                        raise _waits(change.name)
+                    made = change.edits(there, now)
+                except RedlockBeatError as exc:
+                    exc.index = index
+                    raise
+                except Exception as exc:  # a schedule class of the user may raise anything
+                    error = uncomputable(change.name, exc)
+                    error.index = index
+                    raise error from exc
+                answers.append(change.answer(made[-1]))
+                for edit in made:
+                    before = edits.get(edit.name)
+                    edits[edit.name] = edit if before is None else combined(before, edit)
+                    there[edit.name] = _as_if(there[edit.name], edit)
+            request = secrets.token_hex(12)
+            got = yield steps.edit(self.keys, list(edits.values()), request=request)
+            if not isinstance(got, Conflict):
+                return answers
+            # The leader moved one of them meanwhile, or somebody edited it: read them again.
+        raise ScheduleBusy(names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others", ATTEMPTS)
+
+    def _nothing_waits(self, changes: Sequence[Change | Transfer]) -> Asking[None]:
+        """Refuse to rename what has triggers or backfilled slots waiting: they are sent by name."""
+        leaving = {change.name: i for i, change in enumerate(changes) if isinstance(change, Transfer) and change.leaves}
+        seen = 0
+        while leaving:
+            items = yield steps.waiting(self.keys, seen, PAGE)
+            for text in items:
+                name = _name_in(text)
+                if name in leaving:
+                    error = _waits(name)
+                    error.index = leaving[name]
+                    raise error
+            seen += len(items)
+            if len(items) < PAGE:
+                return
+
+    def one(self, change: Change | Transfer) -> Asking[Any]:
+        """Apply one change."""
+        return (yield from self.apply([change]))[0]
+
+    def many(
+        self, changes: Sequence[Change | Transfer], progress: Callable[[int], None] | None = None
+    ) -> Asking[list[Any]]:
+        """Apply changes in pages, each all or nothing; :class:`BatchFailed` says what is in force."""
+        answers: list[Any] = []
+        for page in _pages(changes):
+            done = len(answers)
+            try:
+                answers += yield from self.apply(page)
+            except RedlockBeatError as exc:
+                index = getattr(exc, "index", None)
+                name = page[index].name if index is not None else None
+                raise BatchFailed(exc, done, len(changes), len(page), name) from exc
+            if progress is not None:
+                progress(len(page))
+        return answers
+
+    def adding(self, entry: Entry, *, replace_existing: bool, run_now: bool) -> Change:
+        """Add an entry, or put it in the place of one that is there."""
+
+        def make(stored: Stored, now: int) -> Edit:
+            if stored.definition is None and stored.state is None:
+                edit = created(entry, now, run_now=run_now, expected=ABSENT)
+            elif not replace_existing:
+                raise EntryExists(entry.name)
+            else:
+                known = readable(stored)
+                if known is None or known.state is None or run_now:
+                    fresh = entry
+                    if known is not None:
+                        fresh = replace(entry, revision=known.revision + 1, origin=known.origin)
+                    edit = created(fresh, now, run_now=run_now, expected=stored.state or ANY)
+                else:
+                    new = replace(entry, origin=known.origin)
+                    edit = updated(known, new, now, stored.state or ANY, *self._catching_up)
+            _never(entry, edit)
+            return edit
+
+        return Change(entry.name, make, lambda edit: _after(entry.name, edit))
+
+    def updating(self, name: str, revision: int | None, changes: dict[str, Any]) -> Change:
+        """Change parts of an entry."""
+
+        def change(old: Entry, now: int, current: str) -> Edit:
+            edit = updated(old, self._changed(old, changes), now, current, *self._catching_up)
+            if old.enabled and old.state is not None and old.state.nominal is not None:
+                _never(decode(name, edit.definition), edit)
+            return edit
+
+        return _changing(name, revision, change)
+
+    def copying(self, name: str, new: str, changes: Mapping[str, Any]) -> Transfer:
+        """Add an entry that says what another says."""
+
+        def make(stored: Stored, place: Stored, now: int) -> list[Edit]:
+            old = _present(stored)
+            if old.reference:
+                raise InvalidSchedule(
+                    f"entry {name!r} cannot be copied: its arguments are not JSON and stand in beat_schedule alone. "
+                    "Copy it there."
+                )
+            if place.definition is not None or place.state is not None:
+                raise EntryExists(new)
+            fresh = replace(self._changed(old, dict(changes)), name=new, origin="api", anchor=0, revision=1)
+            edit = created(fresh, now, expected=ABSENT)
+            _never(fresh, edit)
+            return [edit]
+
+        return Transfer(name, new, make, leaves=False)
+
+    def renaming(self, name: str, new: str, revision: int | None) -> Transfer:
+        """Give an entry another name, with all it is and how far it has come."""
+
+        def make(stored: Stored, place: Stored, now: int) -> list[Edit]:
+            old = _present(stored)
+            _fresh(name, revision, old.revision)
+            if old.origin == "config":
+                raise InvalidSchedule(
+                    f"entry {name!r} comes from beat_schedule, which would bring the old name back: rename it there, "
+                    "or copy it under the new name and remove this one."
+                )
+            if new != name and (place.definition is not None or place.state is not None):
+                raise EntryExists(new)
+            if old.state is None:
+                old = old.with_state(known_state(old, now))
+            return renamed(old, new, stored.state or ANY, stored.score)
+
+        return Transfer(name, new, make, leaves=True)
+
+    def removing(self, name: str, revision: int | None) -> Change:
+        """Remove an entry, also one that cannot be read."""
+
+        def make(stored: Stored, now: int) -> Edit:
+            if stored.definition is None and stored.state is None:
+                raise NoSuchEntry(name)
+            state = parse_state(stored.state)
+            _fresh(name, revision, state.revision if state else None)
+            return removed(name, stored.state if stored.state is not None else ANY)
+
+        return Change(name, make, lambda edit: None)
+
+    def pausing(self, name: str, note: str | None, by: str | None, revision: int | None) -> Change:
+        """Pause an entry."""
+        who = by or _somebody()
+        return _changing(name, revision, lambda old, now, current: paused(old, note, who, current, now))
+
+    def resuming(self, name: str, catch_up: bool, revision: int | None) -> Change:
+        """Resume an entry."""
+
+        def change(old: Entry, now: int, current: str) -> Edit:
+            edit = resumed(old, now, current, catch_up=catch_up)
+            if old.enabled and old.state is not None and old.state.nominal is not None:
+                _never(old, edit)
+            return edit
+
+        return _changing(name, revision, change)
+
+    def triggering(self, name: str) -> Change:
+        """Send an entry once, now."""
+        from ..messages.renderer import task_id
+
+        request = secrets.token_hex(12)
+        ids: list[str] = []
+
+        def make(stored: Stored, now: int) -> Edit:
+            entry = _present(stored)
+            ids[:] = [task_id(self.settings.prefix, entry.uid, now, request)]
+            item = ManualItem(name, entry.uid, "trigger", now, now, request)
+            return Edit(name, PRESENT, manual=[(item.text(), score(now))])
+
+        return Change(name, make, lambda edit: ids[0])
+
+    def backfill(
+        self, name: str, start: datetime, end: datetime, rate: float, progress: Callable[[int], None] | None = None
+    ) -> Asking[int]:
+        """Send the slots between two instants."""
+        begin, until = _instant(start, "start"), _instant(end, "end")
+        if not 0 < rate <= 100_000:
+            raise InvalidSchedule(f"rate is {rate!r}, but must be slots a second, above 0 and at most 100000.")
+        now, entry = yield from self.entry(name)
+        request = secrets.token_hex(12)
+        items: list[tuple[str, str]] = []
+        for at in slots_between(entry, begin, until):
+            if len(items) >= BACKFILL_LIMIT:
+                raise InvalidSchedule(
+                    f"there are more than {BACKFILL_LIMIT} slots between {start} and {end}: backfill in parts."
+                )
+            item = ManualItem(name, entry.uid, "backfill", at, now, request)
+            items.append((item.text(), score(now + round(len(items) * MICROS / rate))))
+        for i in range(0, len(items), MANUAL_PAGE):
+            edit = Edit(name, PRESENT, manual=items[i : i + MANUAL_PAGE])
+            got = yield steps.edit(self.keys, [edit], request=f"{request}:{i}")
+            if isinstance(got, Conflict):
+                raise NoSuchEntry(name)
+            if progress is not None:
+                progress(len(edit.manual))
+        return len(items)
+
+    def waiting(self, name: str | None) -> Asking[list[Waiting]]:
+        """What waits to be sent by hand, of one entry or of all."""
+        found: dict[tuple[str, str], Waiting] = {}
+        seen: set[str] = set()
+        cursor = ""
+        while cursor != "0":
+            cursor, page = yield steps.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
+            for text, when in page:
+                item = _manual_item(text)
+                if item is None or item.nominal is None or text in seen or name not in (None, item.entry):
+                    continue
+                seen.add(text)
+                at, slot = moment(when), moment(item.nominal)
+                one = found.get((item.entry, item.how)) or Waiting(item.entry, item.how, 0, at, slot, slot)
+                found[item.entry, item.how] = replace(
+                    one, count=one.count + 1, at=min(one.at, at), first=min(one.first, slot), last=max(one.last, slot)
+                )
+        return sorted(found.values(), key=lambda one: (one.at, one.entry, one.how))
+
+    def cancel(self, name: str) -> Asking[int]:
+        """Cancel what waits to be sent by hand of an entry. What an edit settled stays: it is the schedule's own."""
+        cursor, gone = "", 0
+        while cursor != "0":
+            cursor, page = yield steps.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
+            items = [(text, item) for text, _ in page if (item := _manual_item(text)) is not None]
+            for how in ("trigger", "backfill"):
+                mine = [(text, item.nominal) for text, item in items if (item.entry, item.how) == (name, how)]
+                slots = [at for _, at in mine if at is not None]
+                if slots:
+                    row = ["is", "skipped", "entry", name, "how", how, "why", f"cancelled by {_somebody()}",
+                           "from", min(slots), "to", max(slots)]  # fmt: skip
+                    gone += yield steps.cancel(self.keys, [text for text, _ in mine], self.settings.ledger_size, row)
+        return gone
+
+    def making(
+        self, name: str, task: Any, when: Any, args: Any, kwargs: Any, options: Any, policies: dict[str, Any],
+        relative: bool = False,
+    ) -> Entry:  # fmt: skip
+        """The entry of what users write."""
+        if self.app is None and policies.get("timezone") is None:
+            policies = {**policies, "timezone": self.timezone}
+        return make_entry(self.app, name, task, when, args, kwargs, options, relative=relative, **policies)
+
+    def as_celery_spells_it(
+        self, when: Any, sig: Any, args: Any, kwargs: Any, name: str | None, opts: dict[str, Any]
+    ) -> Change:
+        """``add_periodic_task``: what is a policy of ours is taken as one, the rest are options."""
+        policies = {key: opts.pop(key) for key in list(opts) if key in POLICIES and key != "expires"}
+        entry = self.making(name or repr(sig), sig, when, args, kwargs, opts, policies)
+        return self.adding(entry, replace_existing=True, run_now=False)
+
+    def _changed(self, old: Entry, changes: dict[str, Any]) -> Entry:
+        given = dict(changes)
+        known = {"task", "when", "args", "kwargs", "options", "relative", *POLICIES}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise InvalidSchedule(
+                f"entry {old.name!r}: {', '.join(unknown)} cannot be changed. There are {', '.join(sorted(known))}."
+            )
+        lost = [part for part in ("task", "args", "kwargs", "options", "expires") if part in given]
+        if old.reference and lost:
+            raise InvalidSchedule(
+                f"entry {old.name!r}: {', '.join(lost)} cannot be changed here, because its arguments are not JSON and "
+                "stand in beat_schedule alone. Change them there."
+            )
+        if "relative" in given and "when" not in given:
+            if not isinstance(old.schedule, Interval):
+                raise InvalidSchedule(f"entry {old.name!r}: relative is for intervals; its schedule is {old.schedule}.")
+            given["when"] = Interval(old.schedule.every)
+        parts: dict[str, Any] = {
+            "task": old.canvas if old.canvas is not None else old.task, "when": old.schedule, "args": old.args,
+            "kwargs": old.kwargs, "options": old.options,
+        }  # fmt: skip
+        if old.canvas is not None and "task" not in given:
+            # Its arguments are inside the signature.
+            parts.update(args=(), kwargs=None, options=None)
+        if "task" in given and isinstance(given["task"], Mapping):
+            parts.update(args=(), kwargs=None, options=None)
+        policies = {name: getattr(old, name) for name in POLICIES if name not in ("expires", "starts", "ends")}
+        bounds = {name: moment(at) for name in ("starts", "ends") if (at := getattr(old, name)) is not None}
+        merged = {**parts, **policies, **bounds, **given}
+        merged = {k: v for k, v in merged.items() if not (k in ("starts", "ends") and v is None)}
+        if given.get("expires", ...) is None:
+            merged.pop("expires")
+            merged["options"] = {k: v for k, v in dict(merged["options"] or {}).items() if k != "expires"}
+        new = make_entry(
+            self.app, old.name, merged.pop("task"), merged.pop("when"), merged.pop("args"), merged.pop("kwargs"),
+            merged.pop("options"), carry=not old.reference, **merged,
+        )  # fmt: skip
+        return replace(new, origin=old.origin, reference=old.reference, paused_by=old.paused_by)
+
+    # --- reading ---
+
+    def exists(self, name: str) -> Step[bool]:
+        """Whether there is an entry of this name."""
+        return steps.exists(self.keys, name)
+
+    def size(self) -> Step[int]:
+        """How many entries there are."""
+        return steps.size(self.keys)
+
+    def entry(self, name: str) -> Asking[tuple[int, Entry]]:
+        """Redis's time, and the entry of this name."""
+        now, (stored,) = yield steps.read(self.keys, [name])
+        return now, _present(stored)
+
+    def page(
+        self, cursor: str, *, task: str | None = None, prefix: str | None = None, enabled: bool | None = None,
+        origin: str | None = None, count: int = PAGE,
+    ) -> Asking[tuple[str, list[Entry]]]:  # fmt: skip
+        """Some entries that fit, and where to go on ("0": that was all). What cannot be read is in quarantine."""
+        match = _glob(prefix) if prefix else None
+        cursor, names = yield steps.names(self.keys, cursor, match, min(count, PAGE))
+        found = []
+        for i in range(0, len(names), PAGE):
+            _, page = yield steps.read(self.keys, names[i : i + PAGE])
+            found += [entry for stored in page if (entry := readable(stored)) is not None]
+        return cursor, [
+            entry for entry in found
+            if (task is None or fnmatch.fnmatchcase(entry.task, task))
+            and (enabled is None or entry.enabled == enabled)
+            and (origin is None or entry.origin == origin)
+        ]  # fmt: skip
+
+    def preview(self, name: str | None, n: int, after: datetime | None) -> Asking[list[Slot]]:
+        """The next slots, soonest first; after them those entries of which they cannot be computed."""
+        if not 1 <= n <= 100_000:
+            raise InvalidSchedule(f"n is {n!r}, but must be from 1 to 100000.")
+        now = _instant(after, "after") if after is not None else (yield steps.now(self.keys))
+        found: list[Slot] = []
+        unknown: list[Slot] = []
+        last: datetime | None = None  # what comes after it is not among the first, so it need not be computed
+
+        def first(slots: list[Slot]) -> list[Slot]:
+            return sorted(slots, key=lambda slot: (slot.nominal, slot.name))[:n]
+
+        def look(entry: Entry) -> None:
+            nonlocal last
+            at = now
+            try:
+                for at in _coming(entry, now, n):
+                    slot = Slot(entry.name, moment(at))
+                    if last is not None and slot.nominal > last:
+                        break
+                    found.append(slot)
+            except Exception as exc:  # a schedule class may raise anything, or not be registered here
+                error = uncomputable(entry.name, exc)
+                if name is not None:
+                    raise error from exc
+                if len(unknown) < UNKNOWN:
+                    unknown.append(Slot(entry.name, moment(at), str(error)))
+            if len(found) > 4 * n + 1000 or (last is None and len(found) >= n):
+                found[:] = first(found)
+                last = found[-1].nominal
+
+        yield from self._each(name, look)
+        return first(found) + sorted(unknown, key=lambda slot: slot.name)
+
+    def simulate(self, outage: tuple[datetime, datetime], name: str | None) -> Asking[list[Foreseen]]:
+        """What an outage would do."""
+        start, end = outage
+        begin, until = _instant(start, "the start of the outage"), _instant(end, "the end of the outage")
+        if until < begin:
+            raise InvalidSchedule("the outage ends before it starts.")
+        found: list[Foreseen] = []
+
+        def look(entry: Entry) -> None:
+            if not entry.enabled or entry.state is None or entry.state.nominal is None:
+                return
+            after = max(begin, entry.state.nominal)
+            if after > until:
+                return
+            try:
+                foreseen = simulate(entry, entry.state.count, after, until, *self._catching_up)
+            except Exception as exc:  # as above
+                error = uncomputable(entry.name, exc)
+                if name is not None:
+                    raise error from exc
+                found.append(Foreseen(entry.name, "unknown", moment(after), end, 1, str(error)))
+                return
+            for one in foreseen:
+                row = Foreseen(entry.name, one.what, moment(one.nominal), moment(one.at))
+                if (gone := one.missed) is not None:
+                    row = replace(row, count=gone.count, why=gone.why, at_least=gone.at_least)
+                found.append(row)
+
+        yield from self._each(name, look)
+        return sorted(found, key=lambda one: (one.at, one.name, one.nominal))
+
+    def _each(self, name: str | None, look: Callable[[Entry], None]) -> Asking[None]:
+        """Look at one entry or, one page after the other, at all of them."""
+        if name is not None:
+            look((yield from self.entry(name))[1])
+            return
+        cursor = "0"
+        while True:
+            cursor, page = yield from self.page(cursor)
+            for entry in page:
+                look(entry)
+            if cursor == "0":
+                return
+
+    def history(self, name: str | None, since: datetime | None, n: int) -> Asking[list[Happened]]:
+        """The newest rows of the ledger, newest first."""
+        low = "-" if since is None else f"{max(0, _instant(since, 'since')) // 1000}-0"
+        _, found = yield from self._rows(name, low, n)
+        if name is not None and not found:
+            yield from self._known(name)
+        return found
+
+    def _rows(self, name: str | None, low: str, n: int) -> Asking[tuple[str, list[Happened]]]:
+        """The id of the newest row of all, and the newest *n* rows of an entry (or of all), newest first."""
+        newest = "0-0"
+        found: list[Happened] = []
+        high, size = "+", 500 if name is not None or n > 500 else max(1, n)
+        while True:
+            rows = yield steps.ledger(self.keys, low, high, size, newest_first=True)
+            if high == "+" and rows:
+                newest = rows[0][0]
+            for _, row in rows:
+                if len(found) < n and (name is None or row.get("entry") == name):
+                    found.append(happened(row))
+            if len(rows) < size or len(found) >= n:
+                return newest, found
+            high = f"({rows[-1][0]}"
+
+    def _known(self, name: str) -> Asking[None]:
+        """NoSuchEntry for a name that neither an entry nor a row of the ledger has."""
+        if (yield steps.exists(self.keys, name)):
+            return
+        _, found = yield from self._rows(name, "-", 1)
+        if not found:
+            raise NoSuchEntry(name)
+
+    def last_news(self, name: str | None, last: int) -> Asking[tuple[str, list[Happened]]]:
+        """The last rows of an entry (or of all), oldest first, and the row after which to go on."""
+        newest, found = yield from self._rows(name, "-", last)
+        if name is not None and not found:
+            yield from self._known(name)
+        return newest, found[::-1]
+
+    def news(self, after: str, wait_ms: int) -> Asking[list[tuple[str, Happened]]]:
+        """Rows of the ledger after a row id, each with its own, waiting for some for a while."""
+        rows = yield steps.ledger_news(self.keys, after, 500, wait_ms)
+        return [(row_id, happened(row)) for row_id, row in rows]
+
+    def acknowledge(self) -> Asking[str | None]:
+        """Somebody has taken note of what Redis has lost."""
+        known: str | None = yield steps.acknowledge(self.keys)
+        return known
+
+    def health(self, max_lag: float) -> Asking[Verdict]:
+        """Whether the schedule as a whole is well."""
+        return whole(self.keys, max_lag)
+
+    def status(self) -> Asking[Status]:
+        """How things stand."""
+        now = yield steps.now(self.keys)
+        standing = yield steps.standing(self.keys, now)
+        rows = yield steps.ledger(self.keys, "-", "+", LATENESS_ROWS, newest_first=True)
+        late = sorted(
+            (one.at - one.nominal).total_seconds()
+            for one in (happened(row) for _, row in rows)
+            if one.what == "sent" and one.nominal is not None and one.how is None
+        )
+        return status_of(standing, late)
+
+
+# --- what stands in Redis --------------------------------------------------------------------------
+
+
+def _present(stored: Stored) -> Entry:
+    if stored.definition is None:
+        raise NoSuchEntry(stored.name)
+    return decode(stored.name, stored.definition, parse_state(stored.state))
+
+
+def _changing(name: str, revision: int | None, change: Callable[[Entry, int, str], Edit]) -> Change:
+    def make(stored: Stored, now: int) -> Edit:
+        old = _present(stored)
+        _fresh(name, revision, old.revision)
+        if old.state is None:
+            old = old.with_state(known_state(old, now))
+        return change(old, now, stored.state or ANY)
+
+    return Change(name, make, lambda edit: _after(name, edit))
+
+
+def _fresh(name: str, expected: int | None, found: int | None) -> None:
+    if expected is not None and expected != found:
+        raise StaleRevision(name, expected, found)
+
+
+def _never(entry: Entry, edit: Edit) -> None:
+    if State.parse(edit.state).nominal is None and entry.enabled:
+        raise InvalidSchedule(
+            f"entry {entry.name!r} would never be sent: its schedule ({entry.schedule}) has no slot after now"
+            + (" within its bounds." if entry.starts is not None or entry.ends is not None else ".")
+        )
+
+
+def _after(name: str, edit: Edit) -> Entry:
+    return decode(name, edit.definition, State.parse(edit.state))
+
+
+def _as_if(stored: Stored, edit: Edit) -> Stored:
+    """What would stand there after an edit, for the next one of the same batch."""
+
+    def then(before: str | None, value: str) -> str | None:
+        return before if value == KEEP else None if value == DROP else value
+
+    return Stored(
+        stored.name, then(stored.definition, edit.definition), then(stored.state, edit.state),
+        then(stored.score, edit.score),
+    )  # fmt: skip
+
+
+def uncomputable(name: str, exc: Exception) -> Uncomputable:
+    """The error for an entry whose schedule raises, or whose class is not registered in this process."""
+    return Uncomputable(
+        f"the slots of entry {name!r} cannot be computed here: "
+        + (str(exc) if isinstance(exc, RedlockBeatError) else f"its schedule raised {exc!r}.")
+    )
+
+
+def _instant(value: Any, what: str) -> int:
+    """The instant of an aware datetime that somebody gives."""
+    if not isinstance(value, datetime):
+        raise InvalidSchedule(f"{what} is {value!r}, but must be an aware datetime.")
+    if value.tzinfo is None:
+        raise InvalidSchedule(f"{what} must be an aware datetime: a naive one means another instant in each zone.")
+    return micros(value)
+
+
+def _manual(edit: Edit | None) -> list[tuple[str, str]]:
+    return [] if edit is None else edit.manual
+
+
+def _waits(name: str) -> InvalidSchedule:
+    return InvalidSchedule(
+        f"entry {name!r} cannot be renamed now: a trigger, a backfilled slot or one settled by an edit waits to be "
+        "sent under this name. Rename it when that is sent, or copy it."
+    )
+
+
+def _name_in(text: str) -> str | None:
+    """The entry that a waiting item is of; None for rubbish."""
+    try:
+        return ManualItem.parse(text).entry
+    except ValueError:
+        return None
+
+
+def _pages(changes: Sequence[Change | Transfer]) -> Iterator[list[Change | Transfer]]:
+    """Changes of at most :data:`PAGE` names at a time."""
+    page: list[Change | Transfer] = []
+    names = 0
+    for change in changes:
+        if names + len(change.names) > PAGE:
+            yield page
+            page, names = [], 0
+        page.append(change)
+        names += len(change.names)
+    if page:
+        yield page
+
+
+def reaching_back(entry: Entry, start: int) -> Entry:
+    """The entry with its slots carried on backwards in phase, to before *start*."""
+    spec = entry.schedule
+    if not isinstance(spec, Interval) or entry.starts is not None or entry.anchor < start:
+        return entry
+    turns = (entry.anchor - start) // spec.every + 1
+    return replace(entry, anchor=entry.anchor - turns * spec.every)
+
+
+def slots_between(entry: Entry, start: int, end: int) -> Iterator[int]:
+    """The slots of an entry from one instant to another."""
+    entry = reaching_back(entry, start)
+    try:
+        at = next_slot(entry, start - 1)
+        while at is not None and at <= end:
+            yield at
+            at = next_slot(entry, at)
+    except Exception as exc:  # a schedule class may raise anything, or not be registered here
+        raise uncomputable(entry.name, exc) from exc
+
+
+def _coming(entry: Entry, now: int, n: int) -> Iterator[int]:
+    state = entry.state
+    if not entry.enabled or state is None or state.nominal is None:
+        return
+    left = n if entry.max_runs is None else min(n, entry.max_runs - state.count)
+    at: int | None = state.nominal if state.nominal > now else next_slot(entry, max(now, state.nominal))
+    while at is not None and left > 0:
+        yield at
+        left -= 1
+        at = next_slot(entry, at)
+
+
+def _manual_item(text: str) -> ManualItem | None:
+    try:
+        return ManualItem.parse(text)
+    except ValueError:
+        return None
+
+
+def _glob(prefix: str) -> str:
+    """A pattern of Redis for names that begin so."""
+    return "".join(f"\\{c}" if c in "*?[]\\" else c for c in prefix) + "*"
+
+
+def happened(row: Mapping[str, str]) -> Happened:
+    """A row of the ledger, as it is shown."""
+
+    def instant(key: str) -> datetime | None:
+        return moment(int(row[key])) if row.get(key, "-").lstrip("-").isdigit() else None
+
+    return Happened(
+        what=row.get("is", "?"),
+        entry=row.get("entry", ""),
+        at=instant("at") or datetime.fromtimestamp(0, UTC),
+        nominal=instant("nominal"),
+        task_id=row.get("id"),
+        epoch=int(row["epoch"]) if row.get("epoch", "").isdigit() else None,
+        by=row.get("by"),
+        why=row.get("why"),
+        how=row.get("how"),
+        first=instant("from"),
+        last=instant("to"),
+        count=int(row.get("count", 1)),
+        at_least="least" in row,
+    )
+
+
+def _somebody() -> str:
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,143 @@
+"""Taking turns at Redis: so many callers ask at a time, and one reads the ledger for all who follow.
+
+A thousand calls at once on a thousand connections are slower than on some, and a pool that is empty is no
+Redis that does not answer. So callers wait for a turn for as long as anybody is answered; only when nobody
+was for the patience of the schedule are they told. Whoever follows the ledger and finds nobody reading it
+reads for all others, too: a hundred and fifty followers hold one connection, not all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from ..clock import monotonic
+
+#: Callers of one schedule that ask Redis at the same time.
+PLACES = 32
+#: Rows of the ledger that are kept for followers who are slower than others.
+KEPT = 5_000
+
+
+class NoTurn(Exception):
+    """Nobody was answered for as long as this caller is ready to wait."""
+
+
+class _Turns:
+    def __init__(self) -> None:
+        #: When anybody was last answered (monotonic).
+        self.answered = monotonic()
+
+    def _left(self, began: float, patience: float) -> float:
+        left = max(began, self.answered) + patience - monotonic()
+        if left <= 0:
+            raise NoTurn
+        return left
+
+
+class Turns(_Turns):
+    """Turns of threads."""
+
+    def __init__(self, places: int = PLACES) -> None:
+        super().__init__()
+        self._free = threading.Semaphore(places)
+
+    @contextmanager
+    def turn(self, patience: float) -> Iterator[None]:
+        """Wait for a turn, and take it; :class:`NoTurn` when nobody is answered any more."""
+        began = monotonic()
+        if not self._free.acquire(blocking=False):
+            while not self._free.acquire(timeout=self._left(began, patience)):
+                pass
+        try:
+            yield
+        finally:
+            self._free.release()
+
+
+class AsyncTurns(_Turns):
+    """Turns of tasks on one event loop."""
+
+    def __init__(self, places: int = PLACES) -> None:
+        super().__init__()
+        self._free = asyncio.Semaphore(places)
+
+    @asynccontextmanager
+    async def turn(self, patience: float) -> AsyncIterator[None]:
+        """Wait for a turn, and take it; :class:`NoTurn` when nobody is answered any more."""
+        began = monotonic()
+        if self._free.locked():
+            while not await self._taken(self._left(began, patience)):
+                pass
+        else:
+            await self._free.acquire()
+        try:
+            yield
+        finally:
+            self._free.release()
+
+    async def _taken(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._free.acquire()
+        except TimeoutError:
+            return False
+
+
+def _order(row_id: str) -> tuple[int, int]:
+    time, _, number = row_id.partition("-")
+    return int(time), int(number or 0)
+
+
+class News:
+    """The newest rows of the ledger, for all who follow it.
+
+    >>> news = News()
+    >>> news.start("5-0")
+    '5-0'
+    >>> news.add([("6-0", "a"), ("7-0", "b")])
+    >>> news.after("6-0")
+    [('7-0', 'b')]
+    >>> news.after("4-0") is None  # rows between are not kept here
+    True
+    """
+
+    def __init__(self, keep: int = KEPT) -> None:
+        self._rows: deque[tuple[str, Any]] = deque()
+        self._keep = keep
+        #: Every row later than this one, up to the newest that was read, is kept.
+        self.since: str | None = None
+        self._newest: str | None = None
+        #: Done when whoever reads now has read; None while nobody does.
+        self.reading: Any = None
+
+    def after(self, row_id: str) -> list[tuple[str, Any]] | None:
+        """The kept rows after one; None when some after it are not kept."""
+        at = _order(row_id)
+        if self.since is not None and at < _order(self.since):
+            return None
+        found = []
+        for row in reversed(self._rows):
+            if _order(row[0]) <= at:
+                break
+            found.append(row)
+        return found[::-1]
+
+    def start(self, row_id: str) -> str:
+        """After which row to read on, for one who has read up to *row_id* and all others."""
+        if self._newest is None or _order(row_id) > _order(self._newest):
+            self._rows.clear()  # nobody has followed for a while
+            self.since = self._newest = row_id
+        return self._newest
+
+    def add(self, rows: Sequence[tuple[str, Any]]) -> None:
+        """Keep what was read after :meth:`start`."""
+        self._rows.extend(rows)
+        if rows:
+            self._newest = rows[-1][0]
+        while len(self._rows) > self._keep:
+            self.since = self._rows.popleft()[0]
