@@ -20,20 +20,34 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+
+# Modules, not their verbs: a verb and a module may have one name.
+from . import editing, looking, moving, verbs, watching
 from . import embedded as embedded
-from .editing import add, backfill, edit, pause, remove, resume, run
-from .looking import history, list_, next_, show
-from .moving import export_, import_, import_django_celery_beat, import_redbeat
-from .verbs import Verbs
-from .watching import doctor, health, status
 
 _VERBS = (
-    list_, show, next_, history, add, edit, pause, resume, remove, run, backfill, status, health, doctor,
-    export_, import_, import_redbeat, import_django_celery_beat,
-)  # fmt: skip
+    looking.list_,
+    looking.show,
+    looking.next_,
+    looking.history,
+    editing.add,
+    editing.edit,
+    editing.pause,
+    editing.resume,
+    editing.remove,
+    editing.run,
+    editing.backfill,
+    watching.status,
+    watching.health,
+    watching.doctor,
+    moving.export_,
+    moving.import_,
+    moving.import_redbeat,
+    moving.import_django_celery_beat,
+)
 
 
-@click.group(cls=Verbs)
+@click.group(cls=verbs.Verbs)
 @click.option("--no-color", is_flag=True, help="Print no colours; the same as NO_COLOR=1.")
 @click.version_option(__version__, prog_name="redlock_beat", message="%(prog)s %(version)s")
 def redlock() -> None:
