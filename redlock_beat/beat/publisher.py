@@ -685,7 +685,9 @@ class Publisher:
         except Deposed:
             return
         except TROUBLE as exc:
+            # It may be on its way to be rendered anew, and only the answer was lost: published now it would come twice.
             logger.debug("Whether entry %r was edited is not known yet: %s", item.name, mask(exc))
+            return
         self._publish(item, term)
 
     def _outdated(self, item: Item) -> bool:

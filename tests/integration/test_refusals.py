@@ -9,6 +9,7 @@ import time
 import uuid
 
 import pytest
+import redis
 from kombu import Connection, Exchange, Queue
 
 from redlock_beat import Schedule
@@ -181,6 +182,34 @@ def test_an_edit_that_mends_an_entry_has_its_refused_message_rendered_anew(valke
     beat.until(lambda: any(row["id"] == refused for row in sent(client, "bad")), seconds=10)
     beat.until(lambda: len(sent(client, "bad")) > 3)
     assert refused in drained(rabbitmq(), name)
+
+
+def test_a_refused_message_that_is_rendered_anew_is_not_published_too_when_the_answer_is_lost(
+    valkey, beats, name, channel
+):
+    beat = beats(rabbitmq(), **conf(valkey, name)).lead()
+    schedule, client, store = Schedule(beat.app), valkey.client(), beat.scheduler.store
+    schedule.add("bad", "tasks.add", 3600, options={"exchange": f"{name}-bad", "routing_key": "x"}, run_now=True)
+    beat.until(lambda: beat.scheduler.publisher.faults())
+    again, calls = store.outbox_again, []
+
+    def lost(fence, items):
+        again(fence, items)
+        calls.append(items)
+        if len(calls) == 1:
+            raise redis.ConnectionError("the answer was lost")
+
+    store.outbox_again = lost
+    beat.scheduler.publisher._faults["bad"].retry_at = time.monotonic() + 60
+    channel.exchange_declare(f"{name}-bad", "direct", durable=True, auto_delete=False)
+    channel.queue_declare(f"{name}-bad", durable=True, auto_delete=False)
+    channel.queue_bind(f"{name}-bad", f"{name}-bad", "x")
+    schedule.update("bad", options={"queue": name})
+    beat.scheduler.publisher.hasten("bad")
+    beat.until(lambda: sent(client, "bad"))
+    beat.until(lambda: not beat.scheduler.publisher.faults())
+    assert len(drained(rabbitmq(), name)) + len(drained(rabbitmq(), f"{name}-bad")) == 1
+    assert len(calls) > 1
 
 
 def test_the_refused_message_of_a_removed_entry_is_given_up_and_said(valkey, beats, name):
