@@ -97,6 +97,12 @@ def test_a_deposed_holder_can_write_nothing(server):
         lambda: a.store.drop_manual(old.fence, [Drop("x", row=["is", "skipped"])]),
         lambda: list(a.store.outbox_load(old.fence)),
         lambda: a.store.outbox_take(old.fence, "id", "1 x"),
+        lambda: a.store.outbox_again(old.fence, [("id", "{}")]),
+        lambda: a.store.put_off(old.fence, [("x", "1", "u 1 1000000 - 0 0", 5)], [("{}", 5)]),
+        lambda: a.store.config_mark(old.fence, "", "x"),
+        lambda: a.store.introduce(old.fence, "x"),
+        lambda: a.store.leave_out(old.fence, "x"),
+        lambda: a.store.due(old.fence, 10, "a", "{}"),
     ):
         with pytest.raises(Deposed):
             write()
@@ -111,6 +117,20 @@ def test_the_epoch_grows_even_when_the_counter_is_lost(server):
     first = a.acquire()
     server.client().flushall()
     assert a.acquire().epoch > first.epoch
+
+
+def test_an_old_term_in_a_server_that_came_back_older_is_not_taken_for_the_own_one(server):
+    """Others have led since: their terms have higher epochs, and so must the next."""
+    a, client = candidate(server, "a"), server.client()
+    first = a.acquire()
+    client.incr(K.epoch)
+    client.delete(K.lease)
+    second = a.acquire()
+    client.set(K.lease, first.fence.text, px=500)
+    client.set(K.epoch, first.epoch)
+    third = a.acquire()
+    assert third.epoch > second.epoch
+    assert a.acquire().epoch == third.epoch
 
 
 def test_trust_counts_from_the_start_of_the_attempt(valkey):

@@ -7,13 +7,18 @@
 local seen = present(KEYS[1], ARGV[1])
 local held = redis.call('GET', KEYS[1])
 if held then
-  if string.sub(held, 1, #ARGV[1] + 1) == ARGV[1] .. ' ' then
-    -- Ours already: the reply that said so was lost.
-    redis.call('PEXPIRE', KEYS[1], ARGV[2])
-    return {1, tonumber(string.match(held, '^%S+ (%d+)')), held, seen and 1 or 0}
+  local token, epoch = string.match(held, '^(%S+) (%d+) ')
+  if token == ARGV[1] then
+    -- Ours already: the reply that said so was lost. Unless it is an old term of ours, which a server that came back
+    -- older still has: terms that others had since have a higher epoch.
+    if tonumber(epoch) >= tonumber(ARGV[4]) then
+      redis.call('PEXPIRE', KEYS[1], ARGV[2])
+      return {1, tonumber(epoch), held, seen and 1 or 0}
+    end
+  else
+    local gone = seen and held == ARGV[5] and not present(KEYS[1], string.match(held, '^%S+'))
+    if not gone then return {0, redis.call('PTTL', KEYS[1]), held, seen and 1 or 0} end
   end
-  local gone = seen and held == ARGV[5] and not present(KEYS[1], string.match(held, '^%S+'))
-  if not gone then return {0, redis.call('PTTL', KEYS[1]), held, seen and 1 or 0} end
 end
 local epoch = redis.call('INCR', KEYS[2])
 if epoch <= tonumber(ARGV[4]) then
