@@ -333,7 +333,9 @@ class Dispatcher:
         server, self._server = self._server, due.server or self._server
         beaten = self._beaten
         if due.before:
-            self._beaten = _at(heartbeat)
+            # Our idea of Redis's time may have been ahead: what is written from now on is not older than Redis says.
+            at = _at(heartbeat)
+            self._beaten = None if at is None else min(at, due.now)
         # A commit may have written a heartbeat made half a second before: so little older is no loss.
         older = beaten - (_at(due.before) or beaten) if due.before not in ("", "-") and beaten is not None else 0
         lost = beaten is not None and (due.before == "-" or older > MICROS)

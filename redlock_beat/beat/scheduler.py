@@ -378,9 +378,9 @@ class RedisScheduler(Scheduler):
         """The counter of terms stands lower than it once did: what Redis had is gone, all of it or the newest."""
         if before <= self._set_back_from:
             return  # it has been said
-        self._set_back_from = before
         if entries is None:
             entries = self.store.run(steps.census(self.store.keys)).entries
+        self._set_back_from = before
         known = self._entries
         were = "" if known is None else f", {known} before"
         self._lost(
@@ -409,11 +409,15 @@ class RedisScheduler(Scheduler):
         at = self.dispatcher.now()
         hooks.emit(hooks.DataLost(at / MICROS, why, entries_before, entries_now, epoch_before, epoch_now))
         self._loss = f"{moment(at):%Y-%m-%d %H:%M:%S} UTC: {why}"
-        self._note_loss()
 
     def _note_loss(self) -> None:
-        if self._loss is not None:  # kept until Redis takes it
+        if self._loss is None:
+            return
+        try:
             self.store.note_loss(self._loss, LOSS_KEPT)
+        except TROUBLE as exc:  # kept until Redis takes it; one that is full still has a leader
+            logger.debug("What Redis has lost could not be noted yet: %s", mask(exc))
+        else:
             self._loss = None
 
     def _begin(self, term: Term) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
+import redis
 
 from redlock_beat import Schedule, hooks
 from redlock_beat.__main__ import main
@@ -153,6 +155,39 @@ def test_a_redis_that_came_back_with_all_it_had_has_lost_nothing(kept, beats, to
     assert beat.scheduler.renderer.direct
     assert not losses(told)
     assert not client.get(K.loss)
+
+
+def test_a_loss_that_redis_cannot_note_yet_neither_ends_the_beat_nor_stops_it(kept, beats, told):
+    client = kept.client()
+    beat = beats(kept, {"a": HOUR}).lead()
+    noted, refused = beat.scheduler.store.note_loss, []
+
+    def refuse(what, seconds):
+        refused.append(what)
+        raise redis.ConnectionError("Connection reset by peer")
+
+    beat.scheduler.store.note_loss = refuse
+    client.hdel(K.beats, beat.scheduler.lease.token)
+    beat.until(lambda: len(refused) > 1, "the loss is noticed")
+    beat.until(lambda: beat.scheduler._begun, "it leads all the same")
+    assert len(losses(told)) == 1
+    assert not client.get(K.loss)
+    beat.scheduler.store.note_loss = noted
+    beat.until(lambda: client.get(K.loss), "the loss is noted")
+
+
+def test_a_clock_that_was_ahead_for_a_moment_is_no_loss(valkey, beats, told):
+    """The time of a server that was slow to answer, or that is put right, seems later than it is."""
+    client = valkey.client()
+    beat = beats(valkey).lead()
+    clock, dispatcher = beat.scheduler.lease.clock, beat.scheduler.dispatcher
+    Schedule(beat.app).add("a", "tasks.add", 3600, run_now=True)
+    clock.told(clock.now() + 3_000_000, time.monotonic())
+    for _ in range(2):  # the first writes a time to come; its answer puts the clock right, and the commit says it
+        dispatcher._beaten_at = float("-inf")
+        beat.tick()
+    assert client.llen("celery") == 1
+    assert not losses(told)
 
 
 @pytest.mark.parametrize("way", ["rendered"], indirect=True)
