@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from celery.schedules import crontab
 
 from redlock_beat.clock import micros
-from redlock_beat.recurrence.schedules import Crontab, Rules
+from redlock_beat.recurrence import Crontab, Rules
 
 CRONS = ("* * * * *", "*/5 * * * *", "0 7 * * mon-fri", "30 2 * * *", "0 0 1 * *", "15 10 1-7 * mon", "0 0 29 2 *")
 ZONE = "Europe/Berlin"

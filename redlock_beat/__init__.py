@@ -45,13 +45,13 @@ _HOMES = {
     "Entry": "entries.entry",
     "State": "entries.state",
     "Settings": "settings",
-    "next_due": "recurrence.schedules",
-    "register_schedule": "recurrence.schedules",
-    "Crontab": "recurrence.schedules",
-    "Interval": "recurrence.schedules",
-    "Solar": "recurrence.schedules",
-    "RRule": "recurrence.schedules",
-    "Once": "recurrence.schedules",
+    "next_due": "recurrence",
+    "register_schedule": "recurrence",
+    "Crontab": "recurrence",
+    "Interval": "recurrence",
+    "Solar": "recurrence",
+    "RRule": "recurrence",
+    "Once": "recurrence",
     "RedlockBeatError": "errors",
     "InvalidSetting": "errors",
     "InvalidSchedule": "errors",
@@ -125,7 +125,7 @@ if TYPE_CHECKING:
         UnsupportedServer,
     )
     from .hooks import Event, Hook, add_hook, remove_hook
-    from .recurrence.schedules import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
+    from .recurrence import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
     from .schedule.health import Verdict
     from .schedule.operations import Foreseen, Happened, Slot, Waiting
     from .schedule.schedule import AsyncBatch, AsyncSchedule, Batch, Schedule

@@ -26,7 +26,7 @@ from ..entries.waiting import ManualItem
 from ..errors import BrokerAway, Deposed, InvalidSchedule, Replaced, mask
 from ..messages.reasons import OTHERS
 from ..messages.renderer import Rendered, Renderer, task_id
-from ..recurrence.schedules import Once
+from ..recurrence import Once
 from ..settings import Settings
 from ..store.item import AS_IT_IS, Item, stamp, unstamp
 from ..store.requests import ANY, DROP, KEEP, Edit, Stored

@@ -53,7 +53,7 @@ from ..messages.template import (
     shape_of,
     whole_refusal,
 )
-from ..recurrence.schedules import Crontab, Once, Rules
+from ..recurrence import Crontab, Once, Rules
 from ..settings import Settings
 from ..store.client import TROUBLE
 from ..store.item import Item, stamp

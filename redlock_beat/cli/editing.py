@@ -16,7 +16,7 @@ from ..clock import micros
 from ..entries.document import all_assigned, changes_of, document, editable
 from ..entries.entry import Entry
 from ..errors import InvalidSchedule, RedlockBeatError
-from ..recurrence.schedules import Crontab, RRule, Solar, as_spec
+from ..recurrence import Crontab, RRule, Solar, as_spec
 from ..schedule.operations import BACKFILL_LIMIT, Waiting, slots_between
 from .checking import misfit
 from .looking import iso, when

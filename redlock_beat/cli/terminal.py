@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from ..clock import moment
-from ..recurrence.schedules import Once, Spec
+from ..recurrence import Once, Spec
 from ..recurrence.zones import zone
 
 _BARS = " ▁▂▃▄▅▆▇█"

@@ -18,7 +18,7 @@ import click
 
 from ..clock import moment, span_of
 from ..errors import InvalidSchedule
-from ..recurrence.schedules import Once
+from ..recurrence import Once
 from ..recurrence.zones import zone, zone_name
 
 #: What makes an instant of what was written: it is told the zone and what time it is.

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..clock import micros
 from ..errors import InvalidSchedule
-from ..recurrence.schedules import Once, as_spec
+from ..recurrence import Once, as_spec
 from ..recurrence.zones import zone, zone_name
 from .codec import carried
 from .entry import CANVAS, POLICIES, Entry, expiry_of, seconds_of

@@ -16,7 +16,7 @@ from kombu.utils.json import dumps as kombu_dumps
 from kombu.utils.json import loads as kombu_loads
 
 from ..errors import InvalidSchedule
-from ..recurrence.schedules import from_data
+from ..recurrence import from_data
 from .entry import Entry
 from .state import State
 
@@ -36,7 +36,7 @@ _LARGE = 2**63
 def encode(entry: Entry) -> str:
     """The definition of an entry as it stands in Redis.
 
-    >>> from ..recurrence.schedules import Interval
+    >>> from ..recurrence import Interval
     >>> decode("a", encode(Entry("a", "tasks.add", Interval.of(30)))).task
     'tasks.add'
     """

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..clock import moment, span_of
 from ..errors import InvalidSchedule
-from ..recurrence.schedules import from_data
+from ..recurrence import from_data
 from .codec import plain, typed
 from .entry import POLICIES, Entry
 
@@ -28,7 +28,7 @@ _CARRIED = ("args", "kwargs", "options", "canvas")
 def editable(entry: Entry) -> dict[str, Any]:
     """What of an entry may be edited, as plain JSON.
 
-    >>> from ..recurrence.schedules import Interval
+    >>> from ..recurrence import Interval
     >>> editable(Entry("a", "tasks.add", Interval.of(30)))["when"]
     {'kind': 'interval', 'every': 30}
     """

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypedDict
 
 from ..clock import MICROS, moment, span_of
 from ..errors import InvalidSchedule
-from ..recurrence.schedules import Spec
+from ..recurrence import Spec
 from ..recurrence.zones import zone
 from .state import State
 

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 
 from ..clock import MICROS
-from ..recurrence.schedules import Crontab, Interval, Once, Rules, count, newest
+from ..recurrence import Crontab, Interval, Once, Rules, count, newest
 from .entry import Entry, span_micros
 
 #: Slots, and seconds, after which counting for one row of the ledger ends; the row then says "at least".

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from ..clock import MICROS
 from ..errors import InvalidSchedule
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -200,3 +201,26 @@ def read_wall(name: str, local: int) -> Reading:
             break
         at = segment(name, at.end)
     return Reading(tuple(found), gap_end)
+
+
+def local_at(name: str, instant: int) -> int:
+    """What the wall clock of *name* reads at *instant*; here both are microseconds."""
+    return instant + offset_at(name, instant // MICROS) * MICROS
+
+
+def read_first(name: str, local: int) -> int:
+    """The first instant at which the wall clock reads *local*, or the end of the gap that swallowed it."""
+    reading = read_wall(name, local)
+    if reading.instants:
+        return reading.instants[0]
+    assert reading.gap_end is not None
+    return reading.gap_end
+
+
+def read_last(name: str, local: int) -> int:
+    """The last instant at which the wall clock reads *local*, or the end of the gap that swallowed it."""
+    reading = read_wall(name, local)
+    if reading.instants:
+        return reading.instants[-1]
+    assert reading.gap_end is not None
+    return reading.gap_end

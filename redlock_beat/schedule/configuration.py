@@ -18,7 +18,7 @@ from ..entries.build import make_entry
 from ..entries.codec import definition, written
 from ..entries.entry import POLICIES, Entry
 from ..errors import InvalidSchedule, InvalidSetting, mask
-from ..recurrence.schedules import RRule
+from ..recurrence import RRule
 from ..recurrence.zones import zone
 
 logger = logging.getLogger("redlock_beat")

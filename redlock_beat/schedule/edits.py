@@ -14,7 +14,7 @@ from ..entries.policies import Missed, act_at, first_slot, next_slot, plan, upco
 from ..entries.state import State, parse_state
 from ..entries.waiting import held_back, settled
 from ..errors import InvalidSchedule
-from ..recurrence.schedules import Interval
+from ..recurrence import Interval
 from ..store.requests import ABSENT, DROP, KEEP, Edit, Stored
 
 #: What decides when an entry is due; changing any of these re-computes its next slot.

@@ -22,7 +22,7 @@ from ..entries.entry import Entry
 from ..entries.policies import first_slot, next_slot
 from ..entries.state import State
 from ..errors import InvalidSchedule, RedisUnavailable, RedlockBeatError, mask
-from ..recurrence.schedules import Crontab, Interval, Once, RRule, Solar, Spec
+from ..recurrence import Crontab, Interval, Once, RRule, Solar, Spec
 from ..recurrence.zones import zone
 from ..store.client import TROUBLE, Target
 from .configuration import Configuration, read_configuration

@@ -35,7 +35,7 @@ from ..errors import (
     StaleRevision,
     Uncomputable,
 )
-from ..recurrence.schedules import Interval
+from ..recurrence import Interval
 from ..settings import Settings
 from ..store import requests as steps
 from ..store.keys import Keys

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from redlock_beat import InvalidSchedule, Schedule, register_schedule
 from redlock_beat.cli import redlock
-from redlock_beat.recurrence.schedules import _registry
+from redlock_beat.recurrence.custom import _registry
 from redlock_beat.store.keys import Keys
 from tests.acceptance.test_command_line import fits
 from tests.beats import make_app, messages

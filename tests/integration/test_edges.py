@@ -152,7 +152,7 @@ def item(app, once: bool, id_: str = "i:0", epoch: int = 1) -> Item:
 
     renderer = Renderer(app, 1.0)
     from redlock_beat.entries.entry import Entry
-    from redlock_beat.recurrence.schedules import Interval
+    from redlock_beat.recurrence import Interval
 
     rendered = renderer.render(Entry("a", "t", Interval.of(1)), 0, "id", 0)
     row = ["is", "sent", "entry", "a", "nominal", 0, "id", id_]
@@ -255,7 +255,7 @@ def test_binary_bodies_and_exchanges_survive_the_outbox(valkey, beats):
     options = {"declare": [Exchange("ex")]}
     renderer = beat.scheduler.renderer
     from redlock_beat.entries.entry import Entry
-    from redlock_beat.recurrence.schedules import Interval
+    from redlock_beat.recurrence import Interval
 
     rendered = renderer.render(Entry("a", "t", Interval.of(1), args=(b"x",), options=options), 0, "id", 0)
     with beat.app.connection_for_write() as connection:

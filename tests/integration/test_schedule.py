@@ -22,7 +22,7 @@ from redlock_beat import (
     StaleRevision,
     register_schedule,
 )
-from redlock_beat.recurrence.schedules import Crontab, Interval
+from redlock_beat.recurrence import Crontab, Interval
 from redlock_beat.store.keys import Keys
 from tests.beats import before_commit, ledger, make_app, messages, occurrences
 

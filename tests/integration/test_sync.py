@@ -19,7 +19,7 @@ from redlock_beat import InvalidSchedule, Schedule, register_schedule
 from redlock_beat.beat import scheduler
 from redlock_beat.cli import redlock
 from redlock_beat.cli.doctor import examine
-from redlock_beat.recurrence.schedules import _registry
+from redlock_beat.recurrence.custom import _registry
 from redlock_beat.schedule.configuration import edited, read_configuration
 from redlock_beat.store.keys import Keys
 from tests.beats import make_app, messages

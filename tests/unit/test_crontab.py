@@ -1,7 +1,7 @@
 """``next_due`` of a crontab against a brute-force oracle, and against Celery where no clock changes.
 
 The oracle walks every minute of the zone's real timeline and applies the table of
-``redlock_beat.recurrence.schedules`` literally.
+``redlock_beat.recurrence.crontab`` literally.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from celery.schedules import crontab
 
 from redlock_beat import Crontab, InvalidSchedule, next_due
 from redlock_beat.clock import moment
-from redlock_beat.recurrence.schedules import Rules
+from redlock_beat.recurrence import Rules
 from redlock_beat.recurrence.zones import _changes
 
 ZONES = sorted(name for name in available_timezones() if name not in ("localtime", "Factory"))

@@ -25,7 +25,7 @@ from redlock_beat.entries.codec import decode, encode
 from redlock_beat.entries.entry import Entry, State
 from redlock_beat.entries.policies import Missed, act_at, first_slot, grace_of, next_slot, only_slot, plan
 from redlock_beat.entries.waiting import ManualItem
-from redlock_beat.recurrence.schedules import Count, Custom, Rules, as_spec, count, from_data, newest, slots
+from redlock_beat.recurrence import Count, Custom, Rules, as_spec, count, from_data, newest, slots
 from redlock_beat.recurrence.zones import read_wall, zone_name
 from redlock_beat.schedule.edits import created, paused, resumed, updated
 
@@ -194,7 +194,7 @@ def test_jitter_never_passes_the_next_slot(n, jitter):
 
 def test_jitter_is_the_same_in_every_process():
     code = (
-        "from redlock_beat.entries.entry import Entry; from redlock_beat.recurrence.schedules import Interval;"
+        "from redlock_beat.entries.entry import Entry; from redlock_beat.recurrence import Interval;"
         "from redlock_beat.entries.policies import act_at;"
         f"print(act_at(Entry('a', 't', Interval.of(10), anchor={T0}, uid='u', jitter=9.0), {T0 + 10 * S}))"
     )

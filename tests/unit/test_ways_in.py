@@ -15,7 +15,7 @@ from redlock_beat import Crontab, InvalidSchedule, next_due
 from redlock_beat.entries.build import make_entry
 from redlock_beat.entries.codec import decode, encode
 from redlock_beat.entries.document import assigned, changes_of, document, editable
-from redlock_beat.recurrence.schedules import Interval, Once, RRule, Solar, from_data
+from redlock_beat.recurrence import Interval, Once, RRule, Solar, from_data
 from redlock_beat.schedule.transfer import check
 
 AT = datetime(2027, 1, 1, 7, tzinfo=UTC)
