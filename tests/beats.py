@@ -147,7 +147,7 @@ class Process:
             arguments.append("--pidfile=")
         self.popen = subprocess.Popen(
             arguments, cwd=ROOT, stdout=self._file, stderr=subprocess.STDOUT,
-            env={**os.environ, "PROJECT_BROKER": url, "PYTHONUNBUFFERED": "1", **env},
+            env={**os.environ, "PROJECT_BROKER": url, "PYTHONUNBUFFERED": "1", **env}, start_new_session=True,
         )  # fmt: skip
 
     @property
@@ -175,9 +175,10 @@ class Process:
         return self.popen.wait(30)
 
     def close(self) -> None:
+        # With its children: a beat embedded in a worker outlives it, if it is Celery's own, and sends to the server of
+        # later tests.
         if self.alive:
-            self.popen.send_signal(signal.SIGCONT)
-            self.popen.kill()
+            os.killpg(self.pid, signal.SIGKILL)
             self.popen.wait(30)
         self._file.close()
         self.log.unlink(missing_ok=True)
