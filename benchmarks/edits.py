@@ -66,7 +66,7 @@ def _edit(door, name, schedule, aschedule, loop, server) -> int:  # type: ignore
         with schedule.batch() as batch:
             batch.add(name, "tasks.add", 3600, run_now=True)
     elif door == "import":
-        entry = schedule._operations.making(name, "tasks.add", 3600, (), None, None, {})
+        entry = schedule.operations.making(name, "tasks.add", 3600, (), None, None, {})
         from redlock_beat.entries.state import State
 
         take(schedule, [Arrival(entry, State(entry.uid, 1, schedule._store.now()))])

@@ -27,9 +27,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "RedisScheduler": "beat.scheduler",
     "Schedule": "schedule.schedule",
-    "AsyncSchedule": "schedule.schedule",
+    "AsyncSchedule": "schedule.aio",
     "Batch": "schedule.schedule",
-    "AsyncBatch": "schedule.schedule",
+    "AsyncBatch": "schedule.aio",
     "Slot": "schedule.operations",
     "Happened": "schedule.operations",
     "Foreseen": "schedule.operations",
@@ -126,9 +126,10 @@ if TYPE_CHECKING:
     )
     from .hooks import Event, Hook, add_hook, remove_hook
     from .recurrence import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
+    from .schedule.aio import AsyncBatch, AsyncSchedule
     from .schedule.health import Verdict
     from .schedule.operations import Foreseen, Happened, Slot, Waiting
-    from .schedule.schedule import AsyncBatch, AsyncSchedule, Batch, Schedule
+    from .schedule.schedule import Batch, Schedule
     from .schedule.status import Status
     from .settings import Settings
 

@@ -2,48 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..clock import MICROS, wall_micros
+from ..clock import MICROS, micros, wall_micros
 from ..errors import RedlockBeatError, UnsupportedServer, mask
 from ..schedule.schedule import Schedule
 from ..schedule.status import Status
-from ..store.client import TROUBLE, node_of
+from ..store.client import TROUBLE
+from ..store.server import keeps_every_change, minimal_rule, permissions
+from ..store.store import Store
 
 #: Seconds of clock difference that are worth a word.
 SKEW = 1.0
 #: Names in one finding.
 SHOWN = 5
-
-#: Every command that is used on the schedule's Redis, with arguments that do no harm. ``{}`` is a key
-#: of the schedule's, used by nothing else; ``{channel}`` one of its channels.
-COMMANDS: tuple[tuple[str, ...], ...] = (
-    ("TIME",), ("INFO", "server"), ("GET", "{}"), ("GETDEL", "{}"), ("SET", "{}", "1", "PX", "1000"),
-    ("PEXPIRE", "{}", "1000"), ("PTTL", "{}"), ("DEL", "{}"), ("INCR", "{}"), ("DEL", "{}"),
-    ("HSET", "{}", "a", "1"), ("HGET", "{}", "a"), ("HMGET", "{}", "a"), ("HEXISTS", "{}", "a"), ("HLEN", "{}"),
-    ("HGETALL", "{}"), ("HSCAN", "{}", "0"), ("HINCRBY", "{}", "a", "1"), ("HDEL", "{}", "a"), ("DEL", "{}"),
-    ("ZADD", "{}", "1", "a"), ("ZCARD", "{}"), ("ZSCAN", "{}", "0"), ("ZSCORE", "{}", "a"), ("ZMSCORE", "{}", "a"),
-    ("ZCOUNT", "{}", "0", "1"),
-    ("ZRANGE", "{}", "0", "0"), ("ZRANGEBYSCORE", "{}", "0", "1"), ("ZREM", "{}", "a"), ("DEL", "{}"),
-    ("XADD", "{}", "MAXLEN", "~", "10", "*", "a", "1"), ("XRANGE", "{}", "-", "+"), ("XREVRANGE", "{}", "+", "-"),
-    ("XTRIM", "{}", "MAXLEN", "~", "10"), ("XREAD", "STREAMS", "{}", "0"), ("DEL", "{}"),
-    ("LPUSH", "{}", "a"), ("LREM", "{}", "1", "a"), ("DEL", "{}"),
-    ("PUBLISH", "{channel}", "doctor"), ("PUBSUB", "NUMSUB", "{channel}"), ("EVAL", "return 1", "0"),
-    ("EVALSHA", "0" * 40, "0"), ("SCRIPT", "LOAD", "return 1"),
-)  # fmt: skip
-#: Commands that are used and cannot be tried as the others.
-_UNTRIED = ("SUBSCRIBE", "UNSUBSCRIBE", "PING", "SELECT", "CLIENT")
-#: What is used besides on a cluster, and those for sharded pub/sub, which Redis 6.2 does not have.
-_CLUSTER = (("CLUSTER", "SLOTS"), ("COMMAND", "INFO", "GET"))
-_SHARDED = (("SPUBLISH", "{channel}", "doctor"), ("PUBSUB", "SHARDNUMSUB", "{channel}"))
-_UNTRIED_CLUSTER, _UNTRIED_SHARDED = ("ASKING", "READONLY"), ("SSUBSCRIBE", "SUNSUBSCRIBE")
-#: What kombu uses besides, where the same user sends to queues of this server.
-_BROKER = ("LLEN", "MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "PEXPIRE", "PUBLISH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +31,6 @@ class Finding:
     what: str
     why: str
     advice: str = ""
-
-
-def minimal_rule(prefix: str, queues: Sequence[str] = (), *, cluster: bool = False, sharded: bool = False) -> str:
-    """The smallest ACL rule that a user for the schedule's Redis needs; with *queues*, to send to them, too.
-
-    On a *cluster*, with *sharded* pub/sub from Redis 7 on, it needs more.
-
-    >>> minimal_rule("redlock-beat").split()[:2]
-    ['resetchannels', '~{redlock-beat}:*']
-    """
-    used = {one[0].lower() for one in COMMANDS if one[0] not in ("SCRIPT", "PUBSUB")}
-    used.update(("script|load", "pubsub|numsub"), (one.lower() for one in _UNTRIED))
-    if cluster:
-        used.update(one.lower() for one in ("CLUSTER", "COMMAND", *_UNTRIED_CLUSTER))
-    if sharded:
-        used.update(one.lower() for one in ("SPUBLISH", "PUBSUB|SHARDNUMSUB", *_UNTRIED_SHARDED))
-    keys = [f"~{{{prefix}}}:*"]
-    if queues:
-        used.update(one.lower() for one in _BROKER)
-        keys += ["~_kombu.binding.*", *(f"~{queue}*" for queue in queues)]  # a priority is part of the key's name
-    return " ".join(["resetchannels", *keys, f"&{{{prefix}}}:*", *(f"+{one}" for one in sorted(used))])
 
 
 def examine(schedule: Schedule, app: Any = None) -> Iterator[Finding]:
@@ -91,55 +47,45 @@ def examine(schedule: Schedule, app: Any = None) -> Iterator[Finding]:
                 return
 
 
+def _store(schedule: Schedule) -> contextlib.closing[Store]:
+    """The server itself: what it answers is not tried again, and not put in other words."""
+    return contextlib.closing(Store(schedule.target))
+
+
 def _server(schedule: Schedule, app: Any) -> Iterator[Finding]:
-    store = schedule._store
-    try:
-        hello = store.hello()
-    except UnsupportedServer as exc:
-        yield Finding("error", "server", str(exc))
-        return
-    yield Finding("ok", "server", f"version {hello.version or 'unknown'} at {store.target}")
-    if hello.maxmemory and hello.policy not in ("", "noeviction"):
-        yield Finding(
-            "warning", "eviction", f"maxmemory-policy is {hello.policy}: parts of the schedule may disappear",
-            "Set maxmemory-policy noeviction, or keep the schedule on a server of its own.",
-        )  # fmt: skip
-    elif hello.policy:
-        yield Finding(
-            "ok", "eviction", f"maxmemory-policy is {hello.policy}, maxmemory {hello.maxmemory or 'unlimited'}"
-        )
-    found = node_of(store.client, store.keys.lease).info("persistence")
-    if not int(found.get("aof_enabled", 0)):
-        yield Finding(
-            "warning", "persistence", "AOF is off: a restart of Redis forgets what came since the last snapshot",
-            "Set appendonly yes. Entries made at runtime live nowhere else.",
-        )  # fmt: skip
-    else:
-        yield Finding("ok", "persistence", "AOF is on")
+    with _store(schedule) as store:
+        try:
+            hello = store.hello()
+        except UnsupportedServer as exc:
+            yield Finding("error", "server", str(exc))
+            return
+        yield Finding("ok", "server", f"version {hello.version or 'unknown'} at {store.target}")
+        if hello.maxmemory and hello.policy not in ("", "noeviction"):
+            yield Finding(
+                "warning", "eviction", f"maxmemory-policy is {hello.policy}: parts of the schedule may disappear",
+                "Set maxmemory-policy noeviction, or keep the schedule on a server of its own.",
+            )  # fmt: skip
+        elif hello.policy:
+            yield Finding(
+                "ok", "eviction", f"maxmemory-policy is {hello.policy}, maxmemory {hello.maxmemory or 'unlimited'}"
+            )
+        if not keeps_every_change(store):
+            yield Finding(
+                "warning", "persistence", "AOF is off: a restart of Redis forgets what came since the last snapshot",
+                "Set appendonly yes. Entries made at runtime live nowhere else.",
+            )  # fmt: skip
+        else:
+            yield Finding("ok", "persistence", "AOF is on")
 
 
 def _permissions(schedule: Schedule, app: Any) -> Iterator[Finding]:
-    store = schedule._store
-    key = store.keys.request(f"doctor-{secrets.token_hex(6)}")
-    channel = store.keys.beat("doctor")
-    cluster = sharded = store.target.cluster
-    node = node_of(store.client, key)
-    refused = []
-    for words in (*COMMANDS, *(_CLUSTER + _SHARDED if cluster else ())):
-        filled = [word.replace("{}", key).replace("{channel}", channel) for word in words]
-        try:
-            node.execute_command(*filled)
-        except TROUBLE as exc:
-            text = str(exc).lower()
-            if words in _SHARDED and "unknown" in text:
-                sharded = False  # Redis 6.2: the other kind is used there
-            elif "noperm" in text or "no permissions" in text or "unknown command" in text:
-                refused.append(words[0])
+    with _store(schedule) as store:
+        found = permissions(store)
     same = app is not None and schedule.settings.url == app.conf.broker_write_url
     queues = sorted(app.amqp.queues) if same else ()
-    rule = minimal_rule(store.keys.prefix, queues, cluster=cluster, sharded=sharded)
-    if refused:
-        names = ", ".join(dict.fromkeys(refused))
+    rule = minimal_rule(schedule.keys.prefix, queues, cluster=schedule.target.cluster, sharded=found.sharded)
+    if found.refused:
+        names = ", ".join(found.refused)
         yield Finding("error", "permissions", f"this user may not {names}", f"The smallest rule for its ACL is: {rule}")
     else:
         yield Finding("ok", "permissions", f"all commands may be used; the smallest ACL rule: {rule}")
@@ -178,7 +124,7 @@ def _whole(schedule: Schedule, app: Any) -> Iterator[Finding]:
 
 
 def _clocks(schedule: Schedule, app: Any) -> Iterator[Finding]:
-    here = (wall_micros() - schedule._store.now()) / MICROS
+    here = (wall_micros() - micros(schedule.now())) / MICROS
     status: Status = schedule.status()
     wrong = [(f"{one.host}:{one.pid}", one.skew) for one in status.replicas if one.role != "gone"]
     wrong = [(name, skew) for name, skew in [("this machine", here), *wrong] if abs(skew) > SKEW]

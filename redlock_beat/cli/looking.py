@@ -175,7 +175,8 @@ def _origins(schedule: Patient, shown: list[Entry]) -> list[str]:
     said: dict[str, str | None] = {}
     for i in range(0, len(names), PAGE):
         page = names[i : i + PAGE]
-        said.update(zip(page, schedule.ask(steps.some(schedule.keys.configured, page)), strict=True))
+        digests = schedule.ask(steps.some(schedule.keys.configured, page))
+        said.update(zip(page, digests, strict=True))
     return [
         "config, edited" if edited(entry, said.get(entry.name)) else entry.origin for entry in shown
     ]  # fmt: skip

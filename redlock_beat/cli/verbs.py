@@ -17,15 +17,13 @@ from typing import Any
 import click
 from kombu.utils.json import dumps as kombu_dumps
 
-from ..clock import moment
 from ..entries.codec import typed
 from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, Uncomputable, mask
 from ..schedule.schedule import Schedule
 from ..settings import settings_of
 from ..store import requests as steps
 from ..store.client import TROUBLE
-from ..store.keys import Keys
-from ..store.requests import Asking, Step
+from ..store.requests import Step
 from .terminal import Clock, clean, say, waiting
 from .times import SPAN, ZONE, Written, zone_of_app
 
@@ -43,30 +41,14 @@ class Patient(Schedule):
         socket = max(0.05, min(settings.socket_timeout, timeout / _TRIES))
         super().__init__(app, settings=replace(settings, socket_timeout=socket), retry_for=timeout)
 
-    def _patiently(self, step: Step[Any]) -> Any:
-        with waiting(f"Waiting for Redis at {self._target}, for {self.retry_for:g} s at most (--timeout) …"):
-            return super()._patiently(step)
-
-    @property
-    def keys(self) -> Keys:
-        """The names of the schedule's keys."""
-        return self._target.keys
-
-    def ask(self, step: Step[Any]) -> Any:
-        """Take one step."""
-
-        def asking() -> Asking[Any]:
-            return (yield step)
-
-        return self._do(asking())
-
-    def now(self) -> datetime:
-        """Redis's time."""
-        return moment(self.ask(steps.now(self.keys)))
+    def round_trip(self, step: Step[Any]) -> Any:
+        """Take one step, and say at the terminal when Redis lets it wait."""
+        with waiting(f"Waiting for Redis at {self.target}, for {self.retry_for:g} s at most (--timeout) …"):
+            return super().round_trip(step)
 
     def led(self) -> bool:
         """Whether a beat leads."""
-        return bool(self.ask(Step(bool, commands=[("EXISTS", self.keys.lease)])))
+        return self.ask(steps.led(self.keys))
 
 
 class Verb(click.Command):

@@ -1,6 +1,7 @@
 """What users do to a schedule.
 
-``schedule``        Schedule and AsyncSchedule, as users call them
+``schedule``        Schedule and Batch, as users call them; ``base`` and ``batch`` are what they are made of
+``aio``             AsyncSchedule and AsyncBatch, made from ``schedule`` by ``scripts/make_async.py``
 ``operations``      each of their calls, written once, without a network
 ``edits``           what an edit does to an entry: pure functions
 ``configuration``   ``beat_schedule``, read and checked

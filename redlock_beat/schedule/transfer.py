@@ -21,9 +21,10 @@ from ..entries.state import State, parse_state
 from ..errors import InvalidSchedule
 from ..settings import Settings
 from ..store import requests as steps
+from ..store.keys import Keys
 from ..store.requests import ABSENT, ANY, DROP, KEEP, PAGE, Asking, Edit, Stored
 from .edits import readable, updated
-from .operations import Change, Operations
+from .operations import Change
 from .schedule import Schedule
 
 VERSION = 1
@@ -57,12 +58,12 @@ class Difference:
 
 def export(schedule: Schedule) -> Iterator[str]:
     """The lines of an export, in pages: a million entries are never held at once."""
-    keys, count = schedule._operations.keys, 0
+    keys, count = schedule.keys, 0
     head = {"redlock_beat": "export", "version": VERSION, "at": datetime.now(UTC).isoformat(), "prefix": keys.prefix}
     yield _line(head)
     cursor = "0"
     while True:
-        cursor, page = schedule._do(_page_of_entries(schedule._operations, cursor))
+        cursor, page = schedule.ask(_page_of_entries(keys, cursor))
         for stored, digest in page:
             count += 1
             yield _line(_entry_line(stored, digest))
@@ -70,7 +71,7 @@ def export(schedule: Schedule) -> Iterator[str]:
             break
     cursor = "0"
     while True:  # removed at runtime, and still in the configuration: they stay removed
-        cursor, pairs = schedule._do(_page_of_removed(schedule._operations, cursor))
+        cursor, pairs = schedule.ask(_page_of_removed(keys, cursor))
         for name, digest in pairs:
             count += 1
             yield _line({"removed": name, "configured": digest})
@@ -97,8 +98,7 @@ def _entry_line(stored: Stored, digest: str | None) -> dict[str, Any]:
     return line
 
 
-def _page_of_entries(operations: Operations, cursor: str) -> Asking[tuple[str, list[tuple[Stored, str | None]]]]:
-    keys = operations.keys
+def _page_of_entries(keys: Keys, cursor: str) -> Asking[tuple[str, list[tuple[Stored, str | None]]]]:
     cursor, names = yield steps.names(keys, cursor, None, PAGE)
     found: list[tuple[Stored, str | None]] = []
     for i in range(0, len(names), PAGE):
@@ -109,8 +109,7 @@ def _page_of_entries(operations: Operations, cursor: str) -> Asking[tuple[str, l
     return cursor, found
 
 
-def _page_of_removed(operations: Operations, cursor: str) -> Asking[tuple[str, list[tuple[str, str]]]]:
-    keys = operations.keys
+def _page_of_removed(keys: Keys, cursor: str) -> Asking[tuple[str, list[tuple[str, str]]]]:
     cursor, pairs = yield steps.pairs(keys.configured, cursor, PAGE)
     there = (yield steps.some(keys.entries, list(pairs))) if pairs else []
     return cursor, [pair for pair, text in zip(pairs.items(), there, strict=True) if text is None]
@@ -209,7 +208,7 @@ def _taken(
     removed = [Change(one[0], _stays_removed(one[1]), _no_answer) for one in page if not isinstance(one, Arrival)]
     found = take(schedule, arrivals, dry_run=dry_run)
     if removed and not dry_run:
-        schedule._do(schedule._operations.many(removed))
+        schedule.ask(schedule.operations.many(removed))
     if progress is not None:
         progress(len(page))
     return found
@@ -228,21 +227,15 @@ def _stays_removed(digest: str) -> Callable[[Stored, int], Edit]:
 
 def take(schedule: Schedule, arrivals: list[Arrival], *, dry_run: bool = False) -> list[Difference]:
     """Bring entries in (a page at most); what each one changed, or would."""
-    operations = schedule._operations
     found: list[Difference] = []
     if dry_run:
-        _, stored = schedule._do(_read(operations, [one.entry.name for one in arrivals]))
+        _, stored = schedule.ask(steps.read(schedule.keys, [one.entry.name for one in arrivals]))
         return [difference(arrival, there) for arrival, there in zip(arrivals, stored, strict=True)]
-    changes = [_taking(arrival, operations.settings, found) for arrival in arrivals]
-    schedule._do(operations.many(changes))
+    changes = [_taking(arrival, schedule.settings, found) for arrival in arrivals]
+    schedule.ask(schedule.operations.many(changes))
     # An attempt that met a conflict was made again: the last word counts.
     last = {one.name: one for one in found}
     return [last[one.entry.name] for one in arrivals]
-
-
-def _read(operations: Operations, names: list[str]) -> Asking[tuple[int, list[Stored]]]:
-    answer: tuple[int, list[Stored]] = yield steps.read(operations.keys, names)
-    return answer
 
 
 def _taking(arrival: Arrival, settings: Settings, said: list[Difference]) -> Change:

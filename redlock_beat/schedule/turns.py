@@ -12,6 +12,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -113,7 +114,33 @@ class News:
         self.since: str | None = None
         self._newest: str | None = None
         #: Done when whoever reads now has read; None while nobody does.
-        self.reading: Any = None
+        self.reading: Future[None] | None = None
+        #: It is held for microseconds, so tasks of an event loop may take it, too.
+        self._lock = threading.Lock()
+
+    def look(self, row_id: str) -> tuple[list[tuple[str, Any]] | None, str | None, Future[None] | None]:
+        """The kept rows after one, as :meth:`after` says them, and how to get more.
+
+        Either the row to read on from, for all who follow (then :meth:`tell` must be called); or the reading
+        of another, to be waited for with :func:`heard`.
+        """
+        with self._lock:
+            kept = self.after(row_id)
+            if kept == [] and self.reading is None:
+                self.reading = Future()
+                return kept, self.start(row_id), None
+            return kept, None, self.reading
+
+    def tell(self, rows: Sequence[tuple[str, Any]], error: Exception | None) -> None:
+        """All who follow are told what was read, or why nothing could be."""
+        with self._lock:
+            self.add(rows)
+            reading, self.reading = self.reading, None
+        assert reading is not None
+        if error is None:
+            reading.set_result(None)
+        else:
+            reading.set_exception(error)
 
     def after(self, row_id: str) -> list[tuple[str, Any]] | None:
         """The kept rows after one; None when some after it are not kept."""
@@ -141,3 +168,13 @@ class News:
             self._newest = rows[-1][0]
         while len(self._rows) > self._keep:
             self.since = self._rows.popleft()[0]
+
+
+def heard(reading: Future[None]) -> None:
+    """Wait until another has read for all; raises what that one met."""
+    reading.result()
+
+
+async def async_heard(reading: Future[None]) -> None:
+    """As :func:`heard`, on an event loop. Whoever stops waiting stops nobody else."""
+    await asyncio.shield(asyncio.wrap_future(reading))

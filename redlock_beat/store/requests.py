@@ -136,6 +136,11 @@ def now(keys: Keys) -> Step[int]:
     return Step(lambda got: int(got[0]) * MICROS + int(got[1]), commands=[("TIME",)])
 
 
+def led(keys: Keys) -> Step[bool]:
+    """Whether a beat leads."""
+    return Step(lambda got: got is not None, commands=[("GET", keys.lease)])
+
+
 def size(keys: Keys) -> Step[int]:
     """How many entries there are."""
     return Step(int, commands=[("HLEN", keys.entries)])

@@ -169,6 +169,11 @@ class Store:
             pipe.execute_command(*words)
         return step.read(pipe.execute())
 
+    def close(self) -> None:
+        """Close the connections; they are made again when they are needed."""
+        if "client" in self.__dict__:  # that of a cluster may never have been made
+            self.client.close()
+
     def take(self, asking: Asking[T]) -> T:
         """Take every step that something asks for; what it ends with."""
         try:
@@ -556,3 +561,7 @@ class AsyncStore:
         for words in step.commands:
             pipe.execute_command(*words)
         return step.read(await pipe.execute())
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()

@@ -17,6 +17,7 @@ from redlock_beat.schedule.transfer import Arrival, check, export, load, take
 from redlock_beat.settings import Settings
 from redlock_beat.store.client import Target
 from redlock_beat.store.keys import Keys
+from redlock_beat.store.server import UNTRIED, minimal_rule
 from tests.beats import duplicates, ledger, make_app, messages
 from tests.servers import eventually
 
@@ -377,7 +378,7 @@ def levels(schedule_, app=None):
 
 def test_the_smallest_acl_rule_is_enough_for_a_beat_and_for_edits(own_server, beats):
     server = own_server("valkey")
-    rule = doctor.minimal_rule("redlock-beat", ["celery"]).split()
+    rule = minimal_rule("redlock-beat", ["celery"]).split()
     server.client().execute_command("ACL", "SETUSER", "beat", "on", "nopass", *rule)
     url = server.url(user="beat")
     assert levels(Schedule.from_url(url))["permissions"].level == "ok"
@@ -390,9 +391,9 @@ def test_the_smallest_acl_rule_is_enough_for_a_beat_and_for_edits(own_server, be
     edited.status()
     assert beat.scheduler.renderer.direct
     assert beat.scheduler.listener.confirmed
-    rule = doctor.minimal_rule("redlock-beat").split()
+    rule = minimal_rule("redlock-beat").split()
     for word in rule:
-        if word.startswith("+") and word[1:].upper() not in doctor._UNTRIED:
+        if word.startswith("+") and word[1:].upper() not in UNTRIED:
             less = [one for one in rule if one != word]
             server.client().execute_command("ACL", "SETUSER", "less", "reset", "on", "nopass", *less)
             finding = levels(Schedule.from_url(server.url(user="less"), socket_timeout=1.0)).get("permissions")

@@ -16,13 +16,14 @@ import pytest
 from redlock_beat import AsyncSchedule, RedlockBeatError, Schedule
 from redlock_beat.__main__ import main
 from redlock_beat.beat.lease import Lease
-from redlock_beat.cli.doctor import examine, minimal_rule
+from redlock_beat.cli.doctor import examine
 from redlock_beat.clock import monotonic
 from redlock_beat.settings import Settings
 from redlock_beat.store import lua
 from redlock_beat.store import requests as steps
 from redlock_beat.store.client import Listener, Target
 from redlock_beat.store.keys import Keys
+from redlock_beat.store.server import minimal_rule
 from redlock_beat.store.store import Store
 from tests.beats import duplicates, ledger
 from tests.proxy import Proxy

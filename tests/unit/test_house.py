@@ -74,6 +74,20 @@ def test_the_examples_in_docstrings_work(name):
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
 
+@pytest.mark.parametrize("name", [name for name in MODULES if folder_of(name) != "beat"])
+def test_a_schedule_is_used_by_its_public_names(name):
+    path = PACKAGE.joinpath(*name.split("."))
+    tree = ast.parse((path / "__init__.py" if path.is_dir() else path.with_suffix(".py")).read_text("utf-8"))
+    private = [
+        ast.unparse(node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and ast.unparse(node.value) in ("schedule", "self.schedule", "self._schedule")
+    ]
+    assert private == []
+
+
 def test_importing_the_package_loads_neither_celery_nor_redis():
     code = "import sys, redlock_beat; print(sorted({'celery', 'redis', 'kombu'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
