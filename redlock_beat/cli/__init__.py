@@ -9,7 +9,7 @@ verbs       what all verbs have in common: the schedule, options, errors, exit c
 checking    whether the app knows an entry's task and its arguments fit
 watching    status, health, doctor
 looking     list, show, next, history
-editing     add, edit, pause, resume, remove, run, backfill
+editing     add, edit, copy, rename, pause, resume, remove, run, backfill
 moving      export and the imports
 embedded    a word to a worker whose ``-S redlock`` is ``--statedb``
 ==========  ============================================================================
@@ -32,6 +32,8 @@ _VERBS = (
     looking.history,
     editing.add,
     editing.edit,
+    editing.copy,
+    editing.rename,
     editing.pause,
     editing.resume,
     editing.remove,

@@ -298,6 +298,37 @@ def _in_editor(entry: Entry) -> dict[str, Any]:
             text = edited
 
 
+# --- copy, rename ----------------------------------------------------------------------------------
+
+
+@click.command(cls=Verb)
+@NAME
+@click.argument("new")
+def copy(schedule: Patient, name: str, new: str) -> None:
+    """Add an entry that says what another says. It counts from now.
+
+    \b
+    Example:
+      celery -A proj redlock copy mail mail-late && celery -A proj redlock edit mail-late --cron "0 22 * * *"
+    """
+    entry = schedule.copy(name, new)
+    click.echo(f"{clean(new)} is a copy of {clean(name)}; next {when(entry)}.")
+
+
+@click.command(cls=Verb)
+@NAME
+@click.argument("new")
+def rename(schedule: Patient, name: str, new: str) -> None:
+    """Give an entry another name; its next slot stays as it is.
+
+    \b
+    Example:
+      celery -A proj redlock rename mail mail-hourly
+    """
+    entry = schedule.rename(name, new)
+    click.echo(f"{clean(name)} is {clean(new)} now; next {when(entry)}.")
+
+
 # --- pause, resume, remove -------------------------------------------------------------------------
 
 

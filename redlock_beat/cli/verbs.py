@@ -74,17 +74,17 @@ class Verb(click.Command):
             if isinstance(exc, BrokenPipeError):  # `... | head`
                 sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the flush at exit
                 ctx.exit(0)
-            say(f"Error: {clean(said(exc))}", colour="red", err=True)
+            replaces = any(one.name == "replace" for one in self.params)
+            say(f"Error: {clean(said(exc, replaces))}", colour="red", err=True)
             ctx.exit(2 if isinstance(exc, InvalidSetting) else 1)
 
 
-def said(exc: BaseException) -> str:
+def said(exc: BaseException, replaces: bool = False) -> str:
     """An error in the words of the command line: of options and verbs, not of Python's arguments."""
     if isinstance(exc, EntryExists):
-        return (
-            f"an entry named {exc.name!r} exists already; nothing was changed. "
-            "Give --replace to replace it, or change parts of it with `redlock edit`."
-        )
+        advice = "Give --replace to replace it, or change" if replaces else "Choose another name, or change"
+        start = f"an entry named {exc.name!r} exists already; nothing was changed."
+        return f"{start} {advice} parts of it with `redlock edit`."
     if isinstance(exc, StaleRevision):
         return f"{str(exc).split(' Read it again')[0]} Look at it again and repeat the edit."
     if isinstance(exc, OSError) and not isinstance(exc, RedlockBeatError):
@@ -109,7 +109,7 @@ class Verbs(click.Group):
     #: Heading -> verbs under it.
     sections: Mapping[str, Sequence[str]] = {
         "Look": ("list", "show", "next", "history"),
-        "Edit": ("add", "edit", "pause", "resume", "remove"),
+        "Edit": ("add", "edit", "copy", "rename", "pause", "resume", "remove"),
         "Send": ("run", "backfill"),
         "Watch": ("status", "health", "doctor"),
         "Move": ("export", "import", "import-redbeat", "import-django-celery-beat"),

@@ -28,7 +28,7 @@ from tests.servers import eventually
 K = Keys("redlock-beat")
 SCHEMA = json.loads((Path(redlock_beat.__file__).parent / "schemas" / "output.json").read_text("utf-8"))
 VERBS = {
-    "list", "show", "add", "edit", "pause", "resume", "run", "remove", "next", "history", "backfill", "status",
+    "list", "show", "add", "edit", "copy", "rename", "pause", "resume", "run", "remove", "next", "history", "backfill", "status",
     "health", "doctor", "export", "import", "import-redbeat", "import-django-celery-beat",
 }  # fmt: skip
 

@@ -62,6 +62,20 @@ def test_looking_at_the_schedule(cli, valkey):
     assert "no entry named 'none'" in cli("show", "none", code=1)
 
 
+def test_an_entry_is_copied_and_renamed(cli):
+    cli.schedule.add("mail", "tasks.mail", 3600, ("a",))
+    before = cli.schedule["mail"]
+    assert "mail-late is a copy of mail; next" in cli("copy", "mail", "mail-late")
+    assert cli.schedule["mail-late"].args == ("a",)
+    assert "mail is mail-hourly now; next" in cli("rename", "mail", "mail-hourly")
+    after = cli.schedule["mail-hourly"]
+    assert (after.uid, after.next_due) == (before.uid, before.next_due)
+    assert "no entry named 'mail'" in cli("rename", "mail", "other", code=1)
+    for verb in ("copy", "rename"):
+        assert "exists already" in cli(verb, "mail-hourly", "mail-late", code=1)
+        assert "--replace" not in cli(verb, "mail-hourly", "mail-late", code=1)
+
+
 class Elsewhere:
     """A schedule class that the beats know, and this command line does not, or that raises."""
 
