@@ -25,6 +25,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import logging
+import queue
 import threading
 import time
 from collections import deque
@@ -77,6 +78,27 @@ class Fault:
     retry_at: float = float("inf")
 
 
+class Wakeup:
+    """Ends another thread's wait.
+
+    An Event holds a lock while it is set, so a signal handler that interrupts that, and sets it too, would
+    wait for ever. This queue may be put to at any moment.
+    """
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        """End the wait, or the next one."""
+        if self._calls.empty():
+            self._calls.put(None)
+
+    def wait(self, seconds: float) -> None:
+        """Wait for :meth:`set`, at most so long."""
+        with contextlib.suppress(queue.Empty):
+            self._calls.get(timeout=seconds)
+
+
 class Publisher:
     """The thread that publishes the outbox of one term after the other."""
 
@@ -103,7 +125,7 @@ class Publisher:
         self._held: set[str] = set()
         # Removed since the outbox was last about to be read, see :meth:`take_over`.
         self._removed: set[str] | None = None
-        self._wake = threading.Event()
+        self._wake = Wakeup()
         self._thread: threading.Thread | None = None
         self._connection: Any = None
         self._producer: Any = None
@@ -236,7 +258,6 @@ class Publisher:
         self._acknowledge()
         self._tend()
         self._wake.wait(max(0.001, min(seconds, 1.0)))
-        self._wake.clear()
 
     def _reads(self) -> bool:
         """Whether the broker reads what is written to it."""

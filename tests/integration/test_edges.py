@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import uuid
 
@@ -163,6 +165,21 @@ def term(store: Store, text: str = "tok 1 1 h:1", epoch: int = 1) -> Term:
     store.client.set(K.lease, text)
     store.client.set(K.epoch, epoch)
     return Term(Fence(text, epoch, 60_000), float("inf"), 0.0)
+
+
+def test_a_signal_that_ends_beat_while_it_wakes_the_publisher_waits_for_nothing():
+    script = """if True:
+        import signal
+        from redlock_beat.beat.publisher import Publisher
+
+        publisher = Publisher(None, None, 1.0, 0.1)
+        signal.signal(signal.SIGALRM, lambda *_: publisher.close())
+        for _ in range(1_000):
+            signal.setitimer(signal.ITIMER_REAL, 0.0001)
+            for _ in range(100):
+                publisher.hasten("a")
+    """
+    subprocess.run([sys.executable, "-c", script], timeout=20, check=True)
 
 
 def test_at_most_once_publishes_only_what_it_took(publisher, valkey):
