@@ -209,3 +209,61 @@ def test_ints_and_sets_are_never_wild():
 def test_the_end_of_time_is_none():
     assert Crontab.parse("0 0 * * *").next(253_000_000_000 * 1_000_000, Rules()) is None
     assert moment(0).year == 1970
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("0 7 * * mon#1", "day_of_month='1-7' and day_of_week='mon'"),
+        ("0 7 * * fri#5", "'29-31'"),
+        ("0 7 * * sundae", "did you mean 'sun'"),
+        ("0 7 * * mo", "not a name"),
+        ("0 7 * foo *", "not a name"),
+        ("mon feb * * *", "this field takes numbers"),
+        ("0 0 mon * *", "this field takes numbers"),
+        ("0 0 * mon *", "not a name"),
+        ("0 0 * * feb", "not a name"),
+        ("0 0 L * *", "FREQ=MONTHLY;BYMONTHDAY=-1"),
+        ("0 0 15W * *", "rrule"),
+        ("0 0 * * friL", "BYDAY=-1FR"),
+        ("0 0 ? * *", "write '\\*'"),
+        ("0 0 * * 7", "Sunday is 0"),
+        ("0 0 * * 1-7", "Sunday is 0"),
+        ("5/15 * * * *", "5-59/15"),
+        ("*/90 * * * *", "interval"),
+        ("*/0 * * * *", "cannot be used"),
+        ("1-5#2 * * * *", "not a number"),
+        ("1_0 * * * *", "not a number"),
+        ("٥ * * * *", "not a number"),
+        ("0 0 7 * * *", "no field for seconds"),
+        ("0 7 * *", "five"),
+        ("@reboot", "five"),
+        (",1 * * * *", "not a number"),
+    ],
+)
+def test_a_crontab_that_means_something_else_than_it_says_is_refused(text, said):
+    with pytest.raises(InvalidSchedule, match=said):
+        Crontab.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("0 7 * * Monday,TUES,thurs", "0 7 * * 1,2,4"),
+        ("0 7 * sept-dec sat-mon", "0 7 * 9-12 6,0,1"),
+        ("*/60 * * * *", "0 * * * *"),
+        ("@daily", "0 0 * * *"),
+        (" @Weekly ", "0 0 * * 0"),
+        ("55-5/5 * * * *", "0,5,55 * * * *"),
+    ],
+)
+def test_a_crontab_says_the_same_in_other_words(text, same):
+    assert Crontab.parse(text)._plan == Crontab.parse(same)._plan
+
+
+def test_spaces_join_no_numbers():
+    from celery.schedules import crontab
+
+    assert Crontab.of(crontab(minute="1 , 2", hour=" 3 ")).minute == "1,2"
+    with pytest.raises(InvalidSchedule):
+        Crontab(minute="1 2")
