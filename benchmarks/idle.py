@@ -82,9 +82,9 @@ def _turns(size: int, stack: contextlib.ExitStack) -> Callable[[], float]:
             now = schedule._store.now()
             client.hset(K.state, name, " ".join([uid, rev, str(now), *rest]))
             client.zadd(K.due, {name: now / 1e6})
-        beat.scheduler.lease.renew(beat.scheduler._term)
+        beat.parts.lease.renew(beat.term)
         began = time.perf_counter()
-        turn = beat.scheduler.dispatcher.turn(beat.scheduler._term)
+        turn = beat.parts.dispatcher.turn(beat.term)
         took = (time.perf_counter() - began) * 1e6
         assert turn.sent == 10
         return took

@@ -68,13 +68,14 @@ def _app(server: Server, broker: str, name: str, **conf: Any) -> Celery:
     return app
 
 
-def _lead(scheduler: Any) -> None:
+def _lead(replica: Any) -> None:
     """Up to where it would send: the others have no election, and what a start takes is measured by itself."""
-    scheduler._prepare()
-    while scheduler._term is None:
-        scheduler._stand_by()
-    scheduler._begin(scheduler._term)
-    for _ in scheduler._sync:
+    replica.prepare()
+    while (won := replica.standby.turn()) is None:
+        pass
+    replica.lead(won.term)
+    replica.leader.begin()
+    while replica.leader.pages.write_next():
         pass
 
 
@@ -95,10 +96,11 @@ class Ours(Peer):
             for i in range(many):
                 batch.add(f"entry-{i}", "tasks.add", 86_400, args=(i, 1), run_now=True)
         beat = Beat(app)
-        _lead(beat.scheduler)
-        wait = beat.scheduler.listener.wait
+        beat.scheduler.build()
+        _lead(beat.replica)
+        wait = beat.parts.listener.wait
         # When all is claimed the loop sleeps, and the publisher goes on: come back to see when it is done.
-        beat.scheduler.listener.wait = lambda seconds: wait(min(seconds, 0.01))  # type: ignore[method-assign]
+        beat.parts.listener.wait = lambda seconds: wait(min(seconds, 0.01))  # type: ignore[method-assign]
         try:
             yield beat.scheduler.tick
         finally:

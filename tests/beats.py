@@ -16,6 +16,10 @@ from typing import Any
 from celery import Celery
 
 from redlock_beat import RedisScheduler, Schedule
+from redlock_beat.beat.leading import Leader
+from redlock_beat.beat.lease import Term
+from redlock_beat.beat.parts import Parts
+from redlock_beat.beat.replica import Replica
 from redlock_beat.store.keys import Keys
 
 from .servers import Server, eventually
@@ -55,6 +59,48 @@ class Beat:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    # --- probes ---
+
+    @property
+    def replica(self) -> Replica:
+        """What the first tick has built."""
+        assert self.scheduler.replica is not None, "it has not ticked yet"
+        return self.scheduler.replica
+
+    @property
+    def built(self) -> bool:
+        return self.scheduler.replica is not None
+
+    @property
+    def parts(self) -> Parts:
+        return self.replica.parts
+
+    @property
+    def leader(self) -> Leader | None:
+        """The leader's role; None while it stands by."""
+        return self.replica.leader if self.built else None
+
+    @property
+    def term(self) -> Term | None:
+        return self.leader.term if self.leader else None
+
+    @property
+    def epoch(self) -> int:
+        """The number of the term it leads; 0 while it stands by."""
+        return self.term.epoch if self.term else 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether it leads, and sends."""
+        return self.leader is not None and self.leader.begun
+
+    @property
+    def settled(self) -> bool:
+        """Whether it leads, and has written the configuration."""
+        return self.leader is not None and self.leader.settled
+
+    # --- ticks ---
+
     def tick(self, times: int = 1) -> Beat:
         for _ in range(times):
             assert self.scheduler.tick() == 0
@@ -70,7 +116,7 @@ class Beat:
         raise AssertionError(f"ticked for {seconds:g} s in vain until {what}")
 
     def lead(self) -> Beat:
-        self.until(lambda: self.scheduler._begun and self.scheduler._sync is None, "it leads")
+        self.until(lambda: self.settled, "it leads")
         return self
 
     def start(self) -> Beat:
@@ -94,14 +140,14 @@ class Beat:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(20)
-        if hasattr(self.scheduler, "store"):
-            self.scheduler.publisher.stopping = True
-            self.scheduler.listener.close()
+        if self.built:
+            self.parts.publisher.stopping = True
+            self.parts.listener.close()
 
 
 def before_commit(beat: Beat, action: Any) -> None:
     """Do something between a beat's look at what is due and its commit, whichever way it takes."""
-    store, express = beat.scheduler.store, beat.scheduler.dispatcher.express
+    store, express = beat.parts.store, beat.parts.dispatcher.express
     commit, quick = store.commit, express._commit
 
     def slowly(*args: Any, **kwargs: Any) -> Any:

@@ -1,8 +1,11 @@
 """The running beat: one leads and sends, the others stand by.
 
-``scheduler``   Celery's face, and the loop: lead, send what is due, wait
+``scheduler``   Celery's face: tick, close, signals
+``replica``     one beat of several: its turns, and what goes wrong in them; ``parts``: what it consists of
+``standing``    the standby's role; ``leading``: the leader's, a term; ``pages``: its configuration, between turns
 ``lease``       who leads
 ``broker``      whether the broker is the schedule's Redis, found out beside the loop
+``losses``      Redis has less than it had; ``troubles``: the pauses when it does not serve us
 ``dispatch``    due entries -> messages -> commits; ``express`` is its quick way
 ``usercode``    the code of entries, run under watch; ``failures``: attempts that failed
 ``publisher``   the outbox -> another broker; ``confirms``: how an AMQP broker answers

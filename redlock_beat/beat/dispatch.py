@@ -31,6 +31,7 @@ from ..settings import Settings
 from ..store.item import AS_IT_IS, Item, stamp, unstamp
 from ..store.requests import ANY, DROP, KEEP, Edit, Stored
 from ..store.store import Drop, Due, DueItem, Occurrence, SetAside, Store
+from .broker import Broker
 from .cache import Cache
 from .express import BYTES, Express
 from .failures import Failure, FailureLog
@@ -111,22 +112,26 @@ class Dispatcher:
     """Sends what is due, on the strength of a term."""
 
     def __init__(
-        self, settings: Settings, store: Store, lease: Lease, renderer: Renderer, publisher: Publisher
+        self,
+        settings: Settings,
+        store: Store,
+        lease: Lease,
+        renderer: Renderer,
+        publisher: Publisher,
+        broker: Broker,
     ) -> None:
         self.settings = settings
         self.store = store
         self.lease = lease
         self.renderer = renderer
         self.publisher = publisher
+        self.broker = broker
         publisher.on_published = self._accepted
         publisher.on_refused = self._refused
         self.cache = Cache(settings.cache_size)
         self.code = UserCode(settings, store, lease, self._flush)
         self.failure_log = FailureLog()
-        self.broker_db = 0
         self.sent_total = 0
-        #: Why it is not known whether the broker is this Redis; then nothing is sent.
-        self.unproved: str | None = None
         #: Entries there were at the last look; None before the first.
         self.entries: int | None = None
         # The process that answered last; and what the last heartbeat says that is known to stand in Redis.
@@ -306,7 +311,7 @@ class Dispatcher:
             self._manual(term, manual)
             self._flush(term)
             aside = {*self.code.slow, *self._bad, *self._faults} if self.code.slow or self._bad or self._faults else ()
-            express.broker_db = self.broker_db
+            express.broker_db = self.broker.db
             entries = express.run(term, replace(due, outbox=due.outbox + len(manual)), aside)
             self._entries(term, entries, express.room)
             self._note(term)
@@ -555,7 +560,7 @@ class Dispatcher:
         occurrence.failed_row = self._row("failed", entry.name, nominal, id_, term, how)
         if rendered.direct:
             occurrence.pushes = rendered.pushes
-            occurrence.away = self.broker_db != self.store.keys.db
+            occurrence.away = self.broker.db != self.store.keys.db
         if (rendered.direct and not rendered.pushes) or (not rendered.direct and not rendered.calls):
             occurrence.rows.append(self._row("published nothing", entry.name, nominal, id_, term, how))
             if entry.name not in self._silent:
@@ -760,7 +765,7 @@ class Dispatcher:
         started = monotonic()
         try:
             results = self.store.commit(
-                term.fence, [one.occurrence for one in batch], self.broker_db, self.lease.token,
+                term.fence, [one.occurrence for one in batch], self.broker.db, self.lease.token,
                 self.heartbeat("leader", term),
             )  # fmt: skip
         except Deposed:
@@ -947,7 +952,7 @@ class Dispatcher:
                 "delivery": "commit" if self.renderer.direct else "outbox",
                 "sent": self.sent_total,
                 "rendered": self.express.reasons.summary(),
-                "broker": self.publisher.failing or self.unproved,
+                "broker": self.publisher.failing or self.broker.unproved,
                 "refused": self.publisher.refused(),
             }
         )

@@ -14,7 +14,7 @@ OTHER = {"two's": {"task": "tasks.add", "schedule": 3600.0}}
 def stands_by(beat: Beat) -> None:
     for _ in range(4):
         beat.tick()
-    assert beat.scheduler._term is None
+    assert beat.term is None
 
 
 def test_a_beat_of_another_application_leads_nothing_and_archives_nothing(server, beats, caplog):
@@ -37,7 +37,7 @@ def test_it_says_so_at_once_while_the_other_application_leads(valkey, beats, cap
 def test_an_application_that_comes_in_between_the_look_and_the_term_is_found_out(valkey, beats):
     client = valkey.client()
     beat = beats(valkey, OTHER, redlock_beat_application="two")
-    beat.until(lambda: beat.scheduler._term)
+    beat.until(lambda: beat.term)
     client.set(K.application, "one")
     stands_by(beat.tick())
     assert client.hlen(K.entries) == 0

@@ -26,8 +26,8 @@ def test_a_lost_answer_of_the_broker_sends_nothing_through_the_outbox(valkey, be
     own.lose_reply("EVALSHA")  # the connection to the schedule's Redis is lost, so all is proved anew
     beat.until(lambda: proxy.lost, "an answer is lost")
     flows(beat, client, 10)
-    assert beat.scheduler.renderer.direct
-    assert beat.scheduler.publisher._thread is None
+    assert beat.parts.renderer.direct
+    assert beat.parts.publisher._thread is None
     assert duplicates(client) == 0
     assert "is not known: no answer" in caplog.text
     proxy.close()
@@ -71,7 +71,7 @@ def test_a_broker_that_goes_while_a_message_is_rendered_is_no_entrys_fault(valke
     for each in client.client_list():
         if each["cmd"] == "smembers":
             client.client_kill_filter(_id=each["id"])
-    beat.until(lambda: beat.scheduler.dispatcher.unproved, "it is not known where messages go")
+    beat.until(lambda: beat.parts.broker.unproved, "it is not known where messages go")
     for _ in range(5):
         beat.tick()
     assert client.hlen(K.quarantine) == client.hlen(K.outbox) == 0

@@ -182,14 +182,14 @@ def test_a_global_key_prefix_is_applied(valkey, beats):
     )
     client = valkey.client()
     beat.until(lambda: client.llen("mine:celery"))
-    assert beat.scheduler.renderer.direct
+    assert beat.parts.renderer.direct
 
 
 def test_the_broker_in_another_database_of_the_same_server(server, beats):
     beat = beats(server.url(3), {"a": {"task": "tasks.add", "schedule": 0.2}}, redlock_beat_url=server.url(0))
     queue = server.client(3)
     beat.until(lambda: queue.llen("celery") >= 2)
-    assert beat.scheduler.renderer.direct
+    assert beat.parts.renderer.direct
     assert server.client(0).llen("celery") == 0
     assert server.client(0).zscore(K.due, "a")
 
@@ -265,7 +265,7 @@ def test_an_acl_that_denies_a_queue(server, beats):
     try:
         beat = beats(server.url(), redlock_beat_url=server.url(user="beat:x"))
         beat.lead()
-        assert beat.scheduler.renderer.direct
+        assert beat.parts.renderer.direct
         schedule = Schedule(beat.app)
         schedule.add("good", "tasks.add", 0.2)
         schedule.add("denied", "tasks.add", 60, options={"queue": "secret"}, run_now=True)
@@ -288,7 +288,7 @@ def test_a_refused_select_goes_through_the_outbox(server, beats):
         )
         queue = server.client(3)
         beat.until(lambda: queue.llen("celery") >= 2)
-        assert not beat.scheduler.renderer.direct
+        assert not beat.parts.renderer.direct
         assert duplicates(queue) == 0
     finally:
         client.execute_command("ACL", "DELUSER", "beat")
@@ -300,7 +300,7 @@ def test_a_select_refused_in_mid_term_loses_nothing(server, beats):
     try:
         beat = beats(server.url(3), redlock_beat_url=server.url(0, "beat:x"))
         beat.lead()
-        assert beat.scheduler.renderer.direct
+        assert beat.parts.renderer.direct
         client.execute_command("ACL", "SETUSER", "beat", "-select")
         Schedule(beat.app).add("a", "tasks.add", 60, run_now=True)
         queue = server.client(3)
@@ -346,7 +346,7 @@ def test_a_definition_that_does_not_decode_is_quarantined_and_kept(server, beats
     schedule = Schedule(beat.app)
     schedule.add("bad", "tasks.add", 0.2)
     schedule.add("good", "tasks.add", 0.2)
-    beat.scheduler.dispatcher.cache = type(beat.scheduler.dispatcher.cache)(0)
+    beat.parts.dispatcher.cache = type(beat.parts.dispatcher.cache)(0)
     whole = client.hget(K.entries, "bad")
     client.hset(K.entries, "bad", definition)
     beat.until(lambda: client.hexists(K.quarantine, "bad"))
@@ -370,7 +370,7 @@ def test_a_bad_entry_does_not_survive_an_edit_of_it(valkey, beats):
     schedule = Schedule(beat.app)
     schedule.add("bad", "tasks.add", 0.2)
     client.hset(K.entries, "bad", "rubbish")
-    beat.scheduler.dispatcher.cache = type(beat.scheduler.dispatcher.cache)(0)
+    beat.parts.dispatcher.cache = type(beat.parts.dispatcher.cache)(0)
     beat.until(lambda: client.hexists(K.quarantine, "bad"))
     schedule.add("bad", "tasks.add", 0.2, replace=True)
     assert not client.hexists(K.quarantine, "bad")

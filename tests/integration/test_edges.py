@@ -13,6 +13,7 @@ import uuid
 import pytest
 
 from redlock_beat import InvalidSetting, Schedule, UnsupportedServer
+from redlock_beat.beat import parts
 from redlock_beat.beat.lease import Term
 from redlock_beat.beat.publisher import Item, Publisher
 from redlock_beat.messages.renderer import HEADER_ENTRY, Renderer, publish_call, read_call
@@ -38,25 +39,56 @@ def test_a_closed_scheduler_ends_the_loop(valkey, beats):
 def test_a_stop_in_the_middle_of_a_tick_releases_on_a_connection_of_its_own(server, beats):
     beat = beats(server, ENTRY, redlock_beat_lease_ttl=60.0, redlock_beat_render_limit=60.0).lead()
     client = server.client()
-    due = beat.scheduler.store.due
+    due = beat.parts.store.due
 
     def interrupted(*args, **kwargs):
         beat.scheduler.close()  # what Celery's signal handler does, before it raises SystemExit
         raise SystemExit
 
-    beat.scheduler.store.due = interrupted
+    beat.parts.store.due = interrupted
     with pytest.raises(SystemExit):
         for _ in range(3):
             beat.scheduler.tick()
     assert client.get(K.lease) is None
-    beat.scheduler.store.due = due
+    beat.parts.store.due = due
     beat.scheduler.close()
     assert duplicates(client) == 0
 
 
+def test_a_stop_while_the_beat_is_built_ends_it_and_leaves_nothing(valkey, beats, monkeypatch):
+    beat = beats(valkey, ENTRY)
+
+    def interrupted(app):
+        beat.scheduler.close()  # what Celery's signal handler does, before it raises SystemExit
+        raise SystemExit
+
+    monkeypatch.setattr(parts, "read_configuration", interrupted)
+    with pytest.raises(SystemExit):
+        beat.tick()
+    beat.scheduler.close()
+    assert not beat.built
+    assert valkey.client().keys("*") == []
+    with pytest.raises(SystemExit):
+        beat.tick()
+
+
+def test_a_beat_that_cannot_be_built_yet_is_built_by_a_later_tick(valkey, beats, monkeypatch, caplog):
+    beat, read, calls = beats(valkey, ENTRY), parts.read_configuration, []
+
+    def away(app):
+        calls.append(1)
+        if len(calls) == 1:
+            raise ConnectionError("nobody answers")
+        return read(app)
+
+    monkeypatch.setattr(parts, "read_configuration", away)
+    beat.lead()
+    assert "does not serve us (ConnectionError: nobody answers)" in caplog.text
+
+
 def test_an_error_nobody_expected_is_logged_once_in_full_and_the_beat_goes_on(valkey, beats, caplog):
     beat = beats(valkey, ENTRY).lead()
-    turn, calls = beat.scheduler.dispatcher.turn, []
+    turn, calls = beat.parts.dispatcher.turn, []
 
     def broken(term):
         calls.append(1)
@@ -64,7 +96,7 @@ def test_an_error_nobody_expected_is_logged_once_in_full_and_the_beat_goes_on(va
             raise ZeroDivisionError("redis://u:secret@h")
         return turn(term)
 
-    beat.scheduler.dispatcher.turn = broken
+    beat.parts.dispatcher.turn = broken
     client = valkey.client()
     before = client.llen("celery")
     beat.until(lambda: client.llen("celery") > before)
@@ -90,7 +122,7 @@ def test_celery_sees_the_schedule_and_never_sleeps_or_syncs(valkey, beats):
 
 def test_an_embedded_beat_whose_parent_is_gone_ends(valkey, beats):
     beat = beats(valkey).lead()
-    beat.scheduler._parent = os.getppid() + 1
+    beat.scheduler.parent = os.getppid() + 1
     with pytest.raises(SystemExit):
         beat.scheduler.tick()
     assert valkey.client().get(K.lease) is None
@@ -98,7 +130,7 @@ def test_an_embedded_beat_whose_parent_is_gone_ends(valkey, beats):
 
 def test_an_embedded_beat_adopts_sigterm(valkey, beats):
     beat = beats(valkey)
-    beat.scheduler._parent = os.getppid()
+    beat.scheduler.parent = os.getppid()
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         beat.lead()
@@ -246,8 +278,8 @@ def test_a_removal_that_fails_is_repeated_and_an_error_does_not_end_the_thread(p
 
 def test_a_captured_command_a_push_cannot_express_goes_through_the_outbox(valkey, beats, monkeypatch):
     beat = beats(valkey, ENTRY)
-    beat.until(lambda: beat.scheduler._begun)
-    channel = type(beat.scheduler.renderer.channel())
+    beat.until(lambda: beat.begun)
+    channel = type(beat.parts.renderer.channel())
     real = channel.__mro__[2]._put
 
     def odd(self, queue, message, **kwargs):
@@ -258,7 +290,7 @@ def test_a_captured_command_a_push_cannot_express_goes_through_the_outbox(valkey
     monkeypatch.setattr(channel.__mro__[2], "_put", odd)
     client = valkey.client()
     beat.until(lambda: client.llen("celery") >= 2)
-    assert beat.scheduler.renderer.direct
+    assert beat.parts.renderer.direct
     beat.until(lambda: len(ledger(client, "sent")) >= 2)
     assert duplicates(client) == 0
     assert messages(client)[0]["headers"][HEADER_ENTRY] == "a"
@@ -270,7 +302,7 @@ def test_binary_bodies_and_exchanges_survive_the_outbox(valkey, beats):
     queue = f"q-{uuid.uuid4().hex}"
     beat = beats("memory://", **conf(valkey, queue, task_serializer="pickle", task_compression="zlib")).lead()
     options = {"declare": [Exchange("ex")]}
-    renderer = beat.scheduler.renderer
+    renderer = beat.parts.renderer
     from redlock_beat.entries.entry import Entry
     from redlock_beat.recurrence import Interval
 
@@ -312,7 +344,7 @@ def test_a_small_cache_forgets_and_is_right(valkey, beats, way, size):
     client = valkey.client()
     beat.until(lambda: client.llen("celery") >= 10)
     assert duplicates(client) == 0
-    assert len(beat.scheduler.dispatcher.cache._entries) == (size if way == "rendered" else 0)
+    assert len(beat.parts.dispatcher.cache._entries) == (size if way == "rendered" else 0)
 
 
 def test_an_idle_leader_sends_no_more_than_its_renewals(valkey, beats):

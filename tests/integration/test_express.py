@@ -41,7 +41,7 @@ def leading(valkey, beats):
 
 def filled(beat: Beat) -> int:
     """How many messages were filled in so far."""
-    return sum(one.messages for one in beat.scheduler.dispatcher.express._shapes.values() if not isinstance(one, tuple))
+    return sum(one.messages for one in beat.parts.dispatcher.express._shapes.values() if not isinstance(one, tuple))
 
 
 # --- byte for byte ---------------------------------------------------------------------------------
@@ -95,9 +95,9 @@ def leading_either(request, valkey, beats):
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin"])
 def test_what_is_filled_in_is_byte_for_byte_what_celery_sends(leading_either, what, zone):
     beat = leading_either(timezone=zone, task_queues=[Queue("celery"), Queue("other")])
-    app, renderer = beat.app, beat.scheduler.renderer
+    app, renderer = beat.app, beat.parts.renderer
     entry = make_entry(app, f"{what} 🎉 %b", "tasks.add", 30, **ENTRIES[what])
-    now = beat.scheduler.store.now()
+    now = beat.parts.store.now()
     shape = shape_of(renderer, entry, now, 0.0)
     chance = random.Random(7)
     for i in range(20):
@@ -115,8 +115,8 @@ def test_what_is_filled_in_is_byte_for_byte_what_celery_sends(leading_either, wh
 def test_all_that_share_a_shape_are_what_celery_sends(leading_either):
     """Entries of one task, each with arguments of its own, out of one shape."""
     beat = leading_either()
-    app, renderer = beat.app, beat.scheduler.renderer
-    now = beat.scheduler.store.now()
+    app, renderer = beat.app, beat.parts.renderer
+    now = beat.parts.store.now()
     shape = shape_of(renderer, make_entry(app, "a", "tasks.add", 30, (1, 2)), now, 0.0)
     for args, kwargs in (
         ((), {}), ((1,), {}), (("x" * 3000,), {}), ((None, True), {}), ((1.5,), {"y": "é"}), (([], {}), {}),
@@ -132,9 +132,9 @@ def test_all_that_share_a_shape_are_what_celery_sends(leading_either):
 def test_arguments_are_shown_as_deep_as_this_celery_shows_them(leading):
     """The setting came with Celery 5.7; one that does not know it does not heed it."""
     beat = leading(task_repr_maxlevels=1)
-    app, renderer = beat.app, beat.scheduler.renderer
+    app, renderer = beat.app, beat.parts.renderer
     entry = make_entry(app, "a", "tasks.add", 30, ([1, [2, [3]]],), {"y": {"a": {"b": 1}}})
-    now, id_ = beat.scheduler.store.now(), str(uuid.uuid4())
+    now, id_ = beat.parts.store.now(), str(uuid.uuid4())
     shape = shape_of(renderer, entry, now, 0.0)
     _, text = renderer.render(entry, now, id_, now).single()
     tag = json.loads(text)["properties"]["delivery_tag"]
@@ -298,7 +298,7 @@ def test_messages_that_cannot_be_cut_are_rendered(leading, valkey, conf, why):
     beat = leading(**conf)
     entry = make_entry(beat.app, "a", "tasks.add", 30)
     with pytest.raises(Refused, match=why):
-        shape_of(beat.scheduler.renderer, entry, beat.scheduler.store.now(), 0.0)
+        shape_of(beat.parts.renderer, entry, beat.parts.store.now(), 0.0)
     Schedule.from_url(valkey.url()).add("a", "tasks.add", 3600, run_now=True)
     beat.until(lambda: ledger(valkey.client(), "sent") or ledger(valkey.client(), "published nothing"))
     assert filled(beat) == 0
@@ -313,12 +313,12 @@ def test_a_shape_that_no_longer_holds_is_found_out(leading, valkey, monkeypatch)
     client = valkey.client()
     beat.until(lambda: filled(beat) >= 2)
     entry = schedule["a"]
-    stale = shape_of(beat.scheduler.renderer, entry, 10**15, 0.0)
+    stale = shape_of(beat.parts.renderer, entry, 10**15, 0.0)
     beat.app.amqp.argsrepr_maxsize = 5  # nothing tells of that
     beat.until(lambda: messages(client)[-1]["headers"]["argsrepr"] == saferepr([123456, 7890], 5))
     assert duplicates(client) == 0
     with pytest.raises(Refused, match="differ"):
-        prove(beat.scheduler.renderer, stale, entry, 10**15)
+        prove(beat.parts.renderer, stale, entry, 10**15)
 
 
 # --- the way itself --------------------------------------------------------------------------------
@@ -344,7 +344,7 @@ def test_a_burst_is_sent_once_each_whatever_the_batch(server, beats, batch):
     assert {entry.total_run_count for entry in schedule} == {1}
     rows = ledger(client, "sent")
     assert sorted(row["id"] for row in rows) == sorted(one["headers"]["id"] for one in messages(client))
-    assert beat.scheduler.dispatcher.sent_total == 1500
+    assert beat.parts.dispatcher.sent_total == 1500
 
 
 def test_the_ledger_stays_as_short_as_it_was_set_to(valkey, beats, way):
@@ -392,7 +392,7 @@ def test_a_mixed_burst(valkey, beats):
     assert set(client.hkeys(K.quarantine)) == {"unfit", "rubbish"}
     assert not any(f"shot{i}" in schedule for i in range(20))
     assert all(schedule[f"kept{i}"].next_due is None and schedule[f"twice{i}"].next_due is None for i in range(20))
-    assert beat.scheduler.dispatcher.sent_total == 240
+    assert beat.parts.dispatcher.sent_total == 240
 
 
 def test_one_definition_that_is_no_json_slows_one_look_and_stops_nothing(valkey, beats):
@@ -489,12 +489,12 @@ def test_a_commit_that_did_not_run_renews_nothing(valkey, beats):
     """Its script was forgotten: the term must not be trusted the longer for it."""
     Schedule.from_url(valkey.url()).add("a", "tasks.add", 3600, run_now=True)
     beat = beats(valkey)
-    beat.until(lambda: beat.scheduler._term is not None)
-    scheduler, client, trusted = beat.scheduler, valkey.client(), []
-    scheduler._begin(scheduler._term)
+    beat.until(lambda: beat.term is not None)
+    client, trusted = valkey.client(), []
+    beat.leader.begin()
     before_commit(beat, lambda: trusted.clear() or client.script_flush())
-    scheduler.lease.trust = lambda term, started: trusted.append(started)
-    scheduler.dispatcher.turn(scheduler._term)
+    beat.parts.lease.trust = lambda term, started: trusted.append(started)
+    beat.parts.dispatcher.turn(beat.term)
     assert client.llen("celery") == 0
     assert trusted == []
 

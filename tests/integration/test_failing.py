@@ -51,7 +51,7 @@ def test_thousands_that_fail_hold_up_nothing_and_are_noted_together(valkey, beat
             batch.add(f"bad{i}", task, 3600, run_now=True, **more)
     schedule.add("good", "tasks.add", 3600, run_now=True)  # due after all of them
     beat.lead()
-    store, calls = beat.scheduler.store, []
+    store, calls = beat.parts.store, []
     note = store.quarantine
     store.quarantine = lambda fence, entries: calls.append(len(entries)) or note(fence, entries)
     beat.until(lambda: sent(client))
@@ -97,8 +97,8 @@ def test_a_large_quarantine_does_not_delay_a_new_leader(valkey, beats):
     client.hset(K.quarantine, "gone", "{}")
     client.zrem(K.due, *[f"e{i}" for i in range(1000)])
     beat = beats(valkey)
-    beat.until(lambda: beat.scheduler._term is not None)
-    dispatcher, pages = beat.scheduler.dispatcher, []
+    beat.until(lambda: beat.term is not None)
+    dispatcher, pages = beat.parts.dispatcher, []
     page = dispatcher._retry_page
     dispatcher._retry_page = lambda term, names: pages.append((client.llen("celery"), len(names))) or page(term, names)
     beat.until(lambda: client.zcard(K.due) == 1001)
@@ -114,7 +114,7 @@ def test_a_large_quarantine_does_not_delay_a_new_leader(valkey, beats):
 def test_redis_that_does_not_answer_a_renewal_is_not_the_fault_of_an_entry(valkey, beats, error):
     beat = beats(valkey, {f"e{i}": {"task": "tasks.add", "schedule": 0.3, "args": (BeatLazyFunc(int), 0)}
                           for i in range(3)}).lead()  # fmt: skip
-    client, lease = valkey.client(), beat.scheduler.lease
+    client, lease = valkey.client(), beat.parts.lease
     real, calls = lease.renew_if_needed, []
 
     def renew(term):

@@ -49,13 +49,13 @@ def test_what_redis_lost_of_the_configuration_in_mid_term_is_written_again(kept,
     beat.until(lambda: client.hlen(K.entries) >= 500, "a page is written")
     client.save()
     beat.lead()
-    epoch = beat.scheduler._term.epoch
+    epoch = beat.epoch
     assert client.hlen(K.entries) == len(MANY)
     falls_back(kept)
     assert client.hlen(K.entries) < len(MANY)
     beat.until(lambda: client.hlen(K.entries) == len(MANY), "all are there again")
     beat.lead()
-    assert beat.scheduler._term.epoch == epoch
+    assert beat.epoch == epoch
 
 
 def test_what_redis_lost_while_the_configuration_is_being_written_is_written_again(kept, beats):
@@ -78,8 +78,8 @@ def test_a_configured_entry_that_others_change_again_and_again_is_in_force_all_t
     beats(valkey, {"a": HOUR, "b": HOUR}).lead().close()
     schedule = Schedule.from_url(valkey.url())
     beat = beats(valkey, {"a": {**HOUR, "args": (1,)}, "b": {**HOUR, "args": (1,)}})
-    beat.until(lambda: beat.scheduler._term)
-    store, changes = beat.scheduler.store, []
+    beat.until(lambda: beat.term)
+    store, changes = beat.parts.store, []
     edit = store.edit
 
     def contested(edits, **kwargs):
@@ -100,7 +100,7 @@ def test_a_redis_that_came_back_empty_is_a_loss_and_said_loudly(own_server, beat
     schedule = Schedule.from_url(server.url())
     for name in "abc":
         schedule.add(name, "tasks.add", 3600)
-    beat.until(lambda: beat.scheduler.dispatcher.entries == 4, "it has seen all")
+    beat.until(lambda: beat.parts.dispatcher.entries == 4, "it has seen all")
     server.stop(signal.SIGKILL)
     server.start()
     beat.until(lambda: client.get(K.loss), "the loss is noticed")
@@ -134,8 +134,8 @@ def test_a_redis_that_came_back_older_in_mid_term_is_a_loss(kept, beats, told):
     client = kept.client()
     beat = beats(kept, {"a": HOUR}).lead()
     client.save()
-    saved = beat.scheduler.store.now()
-    token = beat.scheduler.lease.token
+    saved = beat.parts.store.now()
+    token = beat.parts.lease.token
     beat.until(lambda: json.loads(client.hget(K.beats, token))["at"] > saved + 1_500_000, "it has written since")
     beat.tick()
     falls_back(kept)
@@ -146,13 +146,13 @@ def test_a_redis_that_came_back_older_in_mid_term_is_a_loss(kept, beats, told):
 def test_a_redis_that_came_back_with_all_it_had_has_lost_nothing(kept, beats, told):
     client = kept.client()
     beat = beats(kept, {"a": {"task": "tasks.add", "schedule": 0.2}}).lead()
-    generation = beat.scheduler._generation
+    generation = beat.parts.broker.doubts
     client.save()
     falls_back(kept)
     before = client.llen("celery")
     beat.until(lambda: client.llen("celery") > before, "it goes on")
-    assert beat.scheduler._generation > generation  # another server may be at this address
-    assert beat.scheduler.renderer.direct
+    assert beat.parts.broker.doubts > generation  # another server may be at this address
+    assert beat.parts.renderer.direct
     assert not losses(told)
     assert not client.get(K.loss)
 
@@ -160,19 +160,19 @@ def test_a_redis_that_came_back_with_all_it_had_has_lost_nothing(kept, beats, to
 def test_a_loss_that_redis_cannot_note_yet_neither_ends_the_beat_nor_stops_it(kept, beats, told):
     client = kept.client()
     beat = beats(kept, {"a": HOUR}).lead()
-    noted, refused = beat.scheduler.store.note_loss, []
+    noted, refused = beat.parts.store.note_loss, []
 
     def refuse(what, seconds):
         refused.append(what)
         raise redis.ConnectionError("Connection reset by peer")
 
-    beat.scheduler.store.note_loss = refuse
-    client.hdel(K.beats, beat.scheduler.lease.token)
+    beat.parts.store.note_loss = refuse
+    client.hdel(K.beats, beat.parts.lease.token)
     beat.until(lambda: len(refused) > 1, "the loss is noticed")
-    beat.until(lambda: beat.scheduler._begun, "it leads all the same")
+    beat.until(lambda: beat.begun, "it leads all the same")
     assert len(losses(told)) == 1
     assert not client.get(K.loss)
-    beat.scheduler.store.note_loss = noted
+    beat.parts.store.note_loss = noted
     beat.until(lambda: client.get(K.loss), "the loss is noted")
 
 
@@ -180,7 +180,7 @@ def test_a_clock_that_was_ahead_for_a_moment_is_no_loss(valkey, beats, told):
     """The time of a server that was slow to answer, or that is put right, seems later than it is."""
     client = valkey.client()
     beat = beats(valkey).lead()
-    clock, dispatcher = beat.scheduler.lease.clock, beat.scheduler.dispatcher
+    clock, dispatcher = beat.parts.lease.clock, beat.parts.dispatcher
     Schedule(beat.app).add("a", "tasks.add", 3600, run_now=True)
     clock.told(clock.now() + 3_000_000, time.monotonic())
     for _ in range(2):  # the first writes a time to come; its answer puts the clock right, and the commit says it

@@ -168,4 +168,4 @@ def test_what_a_lost_answer_had_sent_is_told_once(valkey, beats, way, what):
         proxy.close()
     told = collections.Counter(event.task_id for event in events if isinstance(event, hooks.Sent))
     assert told == collections.Counter(row["id"] for row in ledger(client, "sent"))
-    assert beat.scheduler.dispatcher.sent_total == sum(told.values())
+    assert beat.parts.dispatcher.sent_total == sum(told.values())

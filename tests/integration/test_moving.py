@@ -389,8 +389,8 @@ def test_the_smallest_acl_rule_is_enough_for_a_beat_and_for_edits(own_server, be
     beat.until(lambda: len(ledger(server.client(), "sent")) > 3)
     edited.history()
     edited.status()
-    assert beat.scheduler.renderer.direct
-    assert beat.scheduler.listener.confirmed
+    assert beat.parts.renderer.direct
+    assert beat.parts.listener.confirmed
     rule = minimal_rule("redlock-beat").split()
     for word in rule:
         if word.startswith("+") and word[1:].upper() not in UNTRIED:

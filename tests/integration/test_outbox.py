@@ -58,7 +58,7 @@ def test_messages_arrive_once_with_everything_that_celery_gives_them(valkey, bea
     beat = beats(url, entries, **conf(valkey, queue))
     client = valkey.client()
     beat.until(lambda: len(ledger(client, "sent")) >= 3)
-    assert not beat.scheduler.renderer.direct
+    assert not beat.parts.renderer.direct
     found = taken(url, queue)
     assert [one.payload[0] for one in found] == [[1, 2]] * len(found)
     headers = found[0].headers
@@ -104,7 +104,7 @@ def test_a_new_leader_publishes_what_the_old_one_had_claimed(valkey, beats, brok
     url, queue = broker
     first = beats(url, {"a": {"task": "tasks.add", "schedule": 0.1}}, **conf(valkey, queue)).lead()
     client = valkey.client()
-    first.scheduler.dispatcher.express.claimed = lambda items: None  # it dies between the claim and the publish
+    first.parts.dispatcher.express.claimed = lambda items: None  # it dies between the claim and the publish
     first.until(lambda: client.hlen(K.outbox) >= 3)
     claimed = {item_id.split(":")[0] for item_id in client.hkeys(K.outbox)}
     first.crash()
@@ -121,7 +121,7 @@ def test_items_are_restamped_and_rubbish_stays_where_it_is(valkey, beats, caplog
     client.hset(K.outbox, "bad", "1 rubbish")
     beat = beats("memory://", **conf(valkey, "q")).lead()
     assert "cannot be read" in caplog.text
-    assert client.hget(K.outbox, "bad").startswith(f"{beat.scheduler._term.epoch} ")
+    assert client.hget(K.outbox, "bad").startswith(f"{beat.epoch} ")
 
 
 def test_a_term_that_is_over_publishes_nothing(valkey, beats, broker):
@@ -129,16 +129,16 @@ def test_a_term_that_is_over_publishes_nothing(valkey, beats, broker):
     beat = beats(url, **conf(valkey, queue)).lead()
     schedule = Schedule(beat.app)
     client = valkey.client()
-    publisher, term = beat.scheduler.publisher, beat.scheduler._term
-    trust = beat.scheduler.lease.trust
-    beat.scheduler.lease.trust = lambda term, *a: setattr(term, "trusted_until", 0.0)
+    publisher, term = beat.parts.publisher, beat.term
+    trust = beat.parts.lease.trust
+    beat.parts.lease.trust = lambda term, *a: setattr(term, "trusted_until", 0.0)
     term.trusted_until = 0.0
     schedule.add("a", "tasks.add", 3600, run_now=True)
     beat.until(lambda: client.hlen(K.outbox))
     beat.tick(3)
     assert taken(url, queue) == []
     assert publisher.waiting() == 1
-    beat.scheduler.lease.trust = trust
+    beat.parts.lease.trust = trust
     beat.until(lambda: client.hlen(K.outbox) == 0)
     assert len(taken(url, queue)) == 1
 
@@ -152,7 +152,7 @@ def test_a_broker_that_refuses_is_probed_and_nothing_beyond_the_limit_is_claimed
         **conf(valkey, queue, redlock_beat_outbox_limit=3, redlock_beat_publish_timeout=0.5),
     )  # fmt: skip
     client = valkey.client()
-    beat.until(lambda: client.hlen(K.outbox) == 3 and beat.scheduler.publisher.failing)
+    beat.until(lambda: client.hlen(K.outbox) == 3 and beat.parts.publisher.failing)
     overdue = client.zscore(K.due, "a")
     beat.tick(4)
     assert client.hlen(K.outbox) == 3
@@ -161,7 +161,7 @@ def test_a_broker_that_refuses_is_probed_and_nothing_beyond_the_limit_is_claimed
     beat.until(lambda: ledger(client, "missed") and len(ledger(client, "sent")) > 5)
     found = [one.headers["redlock_beat_due"] for one in taken(url, queue)]
     assert len(found) == len(set(found))
-    assert beat.scheduler.publisher.failing is None
+    assert beat.parts.publisher.failing is None
     proxy.close()
     with Connection(url) as connection:
         connection.default_channel.queue_delete(queue)
@@ -200,7 +200,7 @@ def test_the_outbox_read_again_publishes_nothing_twice(valkey, beats):
     queue = f"q-{uuid.uuid4().hex}"
     client = valkey.client()
     beat = beats("memory://", **conf(valkey, queue)).lead()
-    store = beat.scheduler.store
+    store = beat.parts.store
     load, read = store.outbox_load, []
 
     def slowly(fence):
@@ -222,7 +222,7 @@ def test_the_outbox_read_again_publishes_nothing_twice(valkey, beats):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "publish_call", waiting)
         beat.until(lambda: client.hlen(K.outbox) == 50)
-        beat.scheduler.dispatcher._unsure = True
+        beat.parts.dispatcher._unsure = True
         threading.Timer(0.1, go.set).start()
         beat.tick()
     assert read == [50]
@@ -238,7 +238,7 @@ def test_what_the_publisher_has_in_hand_when_its_term_ends_is_left_to_the_next(v
     queue = f"redlock-test-{uuid.uuid4().hex}"
     client = valkey.client()
     beat = beats(rabbitmq(), **conf(valkey, queue)).lead()
-    scheduler, publisher = beat.scheduler, beat.scheduler.publisher
+    publisher = beat.parts.publisher
     connected, waits, go = publisher._connected, threading.Event(), threading.Event()
 
     def slowly():
@@ -252,9 +252,9 @@ def test_what_the_publisher_has_in_hand_when_its_term_ends_is_left_to_the_next(v
             for i in range(many):
                 batch.add(f"e{i}", "tasks.add", 3600, run_now=True)
         beat.until(lambda: client.hlen(K.outbox) == many and waits.wait(1))
-        scheduler._demoted()
+        beat.replica.stand_down()
         client.delete(K.lease)
-        beat.until(lambda: scheduler._begun and scheduler._term.epoch == 2)
+        beat.until(lambda: beat.begun and beat.epoch == 2)
         go.set()
         beat.until(lambda: client.hlen(K.outbox) == 0)
         Schedule.from_url(valkey.url()).add("last", "tasks.add", 3600, run_now=True)
@@ -394,7 +394,7 @@ def test_another_redis_as_broker_goes_through_the_outbox(valkey, own_server, bea
     other = own_server("valkey")
     beat = beats(other.url(), {"a": {"task": "t", "schedule": 0.1}}, redlock_beat_url=valkey.url())
     beat.until(lambda: other.client().llen("celery") >= 3)
-    assert not beat.scheduler.renderer.direct
+    assert not beat.parts.renderer.direct
     assert valkey.client().llen("celery") == 0
 
 
@@ -403,7 +403,7 @@ def test_a_broker_that_is_away_at_the_start_is_proved_later(valkey, beats):
     beat = beats(f"redis://127.0.0.1:{proxy.port}/0", {"a": {"task": "t", "schedule": 0.1}},
                  redlock_beat_url=valkey.url(), redlock_beat_socket_timeout=0.3)  # fmt: skip
     beat.lead()
-    assert not beat.scheduler.renderer.direct
+    assert not beat.parts.renderer.direct
     proxy.upstream = valkey.port
     client = valkey.client()
     beat.until(lambda: client.llen("celery") >= 2)

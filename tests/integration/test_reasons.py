@@ -35,7 +35,7 @@ def overdue(valkey, count, **more):
 
 def rendered(beat):
     """How many messages were rendered by themselves, for which reasons."""
-    return beat.scheduler.dispatcher.express.reasons.summary()
+    return beat.parts.dispatcher.express.reasons.summary()
 
 
 def test_an_error_in_the_quick_way_is_said_once_with_its_traceback_and_counted(valkey, beats, monkeypatch, said):
@@ -63,7 +63,7 @@ def test_an_error_while_a_message_is_filled_in_is_said_once(valkey, beats, monke
         raise KeyError("nobody foresaw this")
 
     beat = beats(valkey).lead()
-    monkeypatch.setattr(beat.scheduler.dispatcher.express, "_following", broken)
+    monkeypatch.setattr(beat.parts.dispatcher.express, "_following", broken)
     overdue(valkey, 3)
     beat.until(lambda: valkey.client().llen("celery") == 3)
     assert len(said("please report it")) == 1

@@ -80,7 +80,7 @@ def test_a_full_queue_holds_up_no_other_and_its_entry_claims_no_more(valkey, bea
     before = len(sent(client, "good"))
     beat.until(lambda: len(sent(client, "good")) > before + 5)
     assert client.hlen(K.outbox) <= 2  # the one that is refused, and perhaps a good one under way
-    assert beat.scheduler.publisher.failing is None
+    assert beat.parts.publisher.failing is None
     was = len(sent(client, "full"))
     full(channel).purge()
     beat.until(lambda: len(sent(client, "full")) > was, "the refused one is taken once there is room")
@@ -103,7 +103,7 @@ def test_messages_that_close_the_connection_do_not_fill_the_outbox_when_there_is
     huge = every(0.1, headers={"big": "x" * 200_000})
     beat = beats(rabbitmq(), {"huge": huge}, **conf(valkey, name, redlock_beat_outbox_limit=5)).lead()
     client = valkey.client()
-    beat.until(lambda: beat.scheduler.publisher.refused(), "it is found to be at fault")
+    beat.until(lambda: beat.parts.publisher.refused(), "it is found to be at fault")
     Schedule(beat.app).add("good", "tasks.add", 3600, run_now=True)
     beat.until(lambda: sent(client, "good"))
 
@@ -112,11 +112,11 @@ def test_entries_at_fault_fill_no_outbox_and_their_slots_are_missed(valkey, beat
     bad = every(0.1, exchange=f"{name}-bad", routing_key="x")
     schedule = {**{f"bad{i}": bad for i in range(5)}, "good": every(0.2)}
     beat = beats(rabbitmq(), schedule, **conf(valkey, name, redlock_beat_outbox_limit=3)).lead()
-    client, publisher = valkey.client(), beat.scheduler.publisher
+    client, publisher = valkey.client(), beat.parts.publisher
     beat.until(lambda: len(publisher.faults()) == 5, "each of the five is found at fault")
     before, turns = len(sent(client, "good")), []
-    due = beat.scheduler.store.due
-    beat.scheduler.store.due = lambda *args, **kwargs: turns.append(1) or due(*args, **kwargs)
+    due = beat.parts.store.due
+    beat.parts.store.due = lambda *args, **kwargs: turns.append(1) or due(*args, **kwargs)
     beat.until(lambda: len(sent(client, "good")) > before + 5)
     assert len(turns) < 100  # it waits between two slots
     channel.exchange_declare(f"{name}-bad", "fanout")
@@ -131,7 +131,7 @@ def test_entries_at_fault_fill_no_outbox_and_their_slots_are_missed(valkey, beat
 
 def test_what_is_taken_is_noted_at_once_though_refused_ones_are_tried_all_the_time(valkey, beats, name):
     beat = beats(rabbitmq(), **conf(valkey, name)).lead()
-    schedule, publisher = Schedule(beat.app), beat.scheduler.publisher
+    schedule, publisher = Schedule(beat.app), beat.parts.publisher
     later = publisher._schedule
     publisher._schedule = lambda name, fault, at: later(name, fault, time.monotonic())
     with schedule.batch() as batch:
@@ -147,7 +147,7 @@ def test_a_backfill_of_an_entry_at_fault_waits_and_is_sent_when_it_is_mended(val
     beat = beats(rabbitmq(), **conf(valkey, name)).lead()
     schedule, client = Schedule(beat.app), valkey.client()
     schedule.add("bad", "tasks.add", 3600, options={"exchange": f"{name}-bad", "routing_key": "x"}, run_now=True)
-    beat.until(lambda: beat.scheduler.publisher.faults())
+    beat.until(lambda: beat.parts.publisher.faults())
     for _ in range(3):
         schedule.trigger("bad")
     beat.tick(5)
@@ -160,14 +160,14 @@ def test_a_new_leader_finds_an_outbox_full_of_refused_messages_and_goes_on(valke
     schedule = {"bad": every(0.1, exchange=f"{name}-bad", routing_key="x"), "good": every(0.2)}
     more = conf(valkey, name, redlock_beat_outbox_limit=5)
     first = beats(rabbitmq(), schedule, **more).lead()
-    first.scheduler.publisher.stopping = True  # nothing is published; the claims go on until the outbox is full
+    first.parts.publisher.stopping = True  # nothing is published; the claims go on until the outbox is full
     client = valkey.client()
     first.until(lambda: client.hlen(K.outbox) == 5)
     first.crash()
     client.delete(K.lease)
     second = beats(rabbitmq(), schedule, **more)
     second.until(lambda: len(sent(client, "good")) > 5)
-    assert second.scheduler.publisher.at_fault() >= 3  # all of its messages, behind the first
+    assert second.parts.publisher.at_fault() >= 3  # all of its messages, behind the first
     assert len(ledger(client, "failed")) <= 5  # and only the first is tried
 
 
@@ -175,9 +175,9 @@ def test_an_edit_that_mends_an_entry_has_its_refused_message_rendered_anew(valke
     beat = beats(rabbitmq(), **conf(valkey, name)).lead()
     schedule, client = Schedule(beat.app), valkey.client()
     schedule.add("bad", "tasks.add", 0.2, options={"exchange": f"{name}-bad", "routing_key": "x"})
-    beat.until(lambda: beat.scheduler.publisher.faults())
+    beat.until(lambda: beat.parts.publisher.faults())
     refused = next(iter(client.hkeys(K.outbox))).split(":")[0]
-    beat.scheduler.publisher._faults["bad"].retry_at = time.monotonic() + 60
+    beat.parts.publisher._faults["bad"].retry_at = time.monotonic() + 60
     schedule.update("bad", options={"queue": name})
     beat.until(lambda: any(row["id"] == refused for row in sent(client, "bad")), seconds=10)
     beat.until(lambda: len(sent(client, "bad")) > 3)
@@ -188,9 +188,9 @@ def test_a_refused_message_that_is_rendered_anew_is_not_published_too_when_the_a
     valkey, beats, name, channel
 ):
     beat = beats(rabbitmq(), **conf(valkey, name)).lead()
-    schedule, client, store = Schedule(beat.app), valkey.client(), beat.scheduler.store
+    schedule, client, store = Schedule(beat.app), valkey.client(), beat.parts.store
     schedule.add("bad", "tasks.add", 3600, options={"exchange": f"{name}-bad", "routing_key": "x"}, run_now=True)
-    beat.until(lambda: beat.scheduler.publisher.faults())
+    beat.until(lambda: beat.parts.publisher.faults())
     again, calls = store.outbox_again, []
 
     def lost(fence, items):
@@ -200,14 +200,14 @@ def test_a_refused_message_that_is_rendered_anew_is_not_published_too_when_the_a
             raise redis.ConnectionError("the answer was lost")
 
     store.outbox_again = lost
-    beat.scheduler.publisher._faults["bad"].retry_at = time.monotonic() + 60
+    beat.parts.publisher._faults["bad"].retry_at = time.monotonic() + 60
     channel.exchange_declare(f"{name}-bad", "direct", durable=True, auto_delete=False)
     channel.queue_declare(f"{name}-bad", durable=True, auto_delete=False)
     channel.queue_bind(f"{name}-bad", f"{name}-bad", "x")
     schedule.update("bad", options={"queue": name})
-    beat.scheduler.publisher.hasten("bad")
+    beat.parts.publisher.hasten("bad")
     beat.until(lambda: sent(client, "bad"))
-    beat.until(lambda: not beat.scheduler.publisher.faults())
+    beat.until(lambda: not beat.parts.publisher.faults())
     assert len(drained(rabbitmq(), name)) + len(drained(rabbitmq(), f"{name}-bad")) == 1
     assert len(calls) > 1
 
@@ -216,7 +216,7 @@ def test_the_refused_message_of_a_removed_entry_is_given_up_and_said(valkey, bea
     beat = beats(rabbitmq(), **conf(valkey, name)).lead()
     schedule, client = Schedule(beat.app), valkey.client()
     schedule.add("bad", "tasks.add", 3600, options={"exchange": f"{name}-bad", "routing_key": "x"}, run_now=True)
-    beat.until(lambda: beat.scheduler.publisher.faults())
+    beat.until(lambda: beat.parts.publisher.faults())
     schedule.remove("bad")
     beat.until(lambda: client.hlen(K.outbox) == 0)
     (row,) = ledger(client, "skipped")
@@ -303,10 +303,10 @@ def test_an_alarm_of_the_broker_doubles_nothing(valkey, beats, own_rabbitmq):
     own_rabbitmq.alarm(True)
     try:
         beat.until(lambda: client.hlen(K.outbox) > 50)
-        assert "alarm" in beat.scheduler.publisher.failing
+        assert "alarm" in beat.parts.publisher.failing
     finally:
         own_rabbitmq.alarm(False)
-    beat.until(lambda: beat.scheduler.publisher.failing is None and len(ledger(client, "sent")) > 60, seconds=30)
+    beat.until(lambda: beat.parts.publisher.failing is None and len(ledger(client, "sent")) > 60, seconds=30)
     beat.close()
     ids = drained(url, name)
     assert len(ids) == len(set(ids))
@@ -343,7 +343,7 @@ def test_a_broker_that_vanishes_is_left_without_a_farewell(valkey, beats, name):
     beat = beats(f"amqp://guest:guest@127.0.0.1:{proxy.port}//", {"a": every(0.1)}, **more)
     client = valkey.client()
     beat.until(lambda: len(ledger(client, "sent")) > 2)
-    publisher, took = beat.scheduler.publisher, []
+    publisher, took = beat.parts.publisher, []
     disconnect = publisher._disconnect
 
     def timed(**kwargs):
@@ -367,7 +367,7 @@ def test_a_connection_that_the_broker_closes_while_idle_costs_no_message_and_no_
     schedule.add("a", "tasks.add", 3600, run_now=True)
     beat.until(lambda: len(ledger(client, "sent")) == 1)
     own_rabbitmq.ctl("close_all_connections", "bye")
-    eventually(lambda: beat.scheduler.publisher._connection is None, "it has heard of that")
+    eventually(lambda: beat.parts.publisher._connection is None, "it has heard of that")
     schedule.trigger("a")
     beat.until(lambda: len(ledger(client, "sent")) == 2)
     assert "refuses" not in caplog.text
@@ -376,7 +376,7 @@ def test_a_connection_that_the_broker_closes_while_idle_costs_no_message_and_no_
 def test_a_broker_that_is_away_is_tried_as_often_as_the_longest_pause_says(valkey, beats):
     url = f"amqp://guest:guest@127.0.0.1:{free_port()}//"  # nothing listens there
     beat = beats(url, {"a": every(0.2)}, **conf(valkey, "q", redlock_beat_retry_pause=0.2)).lead()
-    publisher, tries = beat.scheduler.publisher, []
+    publisher, tries = beat.parts.publisher, []
     connected = publisher._connected
     publisher._connected = lambda: tries.append(time.monotonic()) or connected()
     beat.until(lambda: len(tries) >= 5)
@@ -387,7 +387,7 @@ def test_what_fails_after_its_term_ended_and_came_back_is_published_all_the_same
     """It was under way when the new term read the outbox, and belongs to none when it fails."""
     name, client = f"q-{uuid.uuid4().hex}", valkey.client()
     beat = beats("memory://", **conf(valkey, name, redlock_beat_lease_ttl=0.5)).lead()
-    scheduler, real, calls = beat.scheduler, outbox.publish_call, []
+    real, calls = outbox.publish_call, []
     began, fails = threading.Event(), threading.Event()
 
     def publish(producer, call):
@@ -401,9 +401,9 @@ def test_what_fails_after_its_term_ended_and_came_back_is_published_all_the_same
     monkeypatch.setattr(outbox, "publish_call", publish)
     Schedule(beat.app).add("a", "tasks.add", 3600, run_now=True)
     beat.until(began.is_set)
-    scheduler._demoted()
+    beat.replica.stand_down()
     client.delete(K.lease)
-    beat.until(lambda: scheduler._begun and scheduler._term.epoch > 1)
+    beat.until(lambda: beat.begun and beat.epoch > 1)
     fails.set()
     beat.until(lambda: ledger(client, "sent"))
     assert len(calls) == 2
@@ -423,7 +423,7 @@ def test_sending_is_logged_when_the_broker_has_taken_it(valkey, beats, caplog, w
         **conf(valkey, name, redlock_beat_retry_pause=0.3),
     )
     client = valkey.client()
-    beat.until(lambda: client.hlen(K.outbox) >= 2 and beat.scheduler.publisher.failing)
+    beat.until(lambda: client.hlen(K.outbox) >= 2 and beat.parts.publisher.failing)
     assert "Sending due task" not in caplog.text
     proxy.upstream = 5672
     beat.until(lambda: ledger(client, "sent"))

@@ -214,8 +214,8 @@ def test_resuming_counts_from_now_or_catches_up(valkey, beats):
     client = valkey.client()
     schedule.add("a", "t", 0.2)
     first = schedule.pause("a").state.nominal
-    beat.until(lambda: beat.scheduler.store.now() > first + 500_000)
-    assert schedule.resume("a").state.nominal > beat.scheduler.store.now() - 200_000
+    beat.until(lambda: beat.parts.store.now() > first + 500_000)
+    assert schedule.resume("a").state.nominal > beat.parts.store.now() - 200_000
     schedule.pause("a")
     kept = schedule["a"].state.nominal
     assert schedule.resume("a", catch_up=True).state.nominal == kept
@@ -350,7 +350,7 @@ def test_where_pubsub_is_denied_an_edit_is_felt_at_the_next_renewal(valkey, beat
     client.execute_command("ACL", "SETUSER", "quiet", "on", "nopass", "+@all", "~*", "resetchannels")
     try:
         beat = beats(valkey.url(user="quiet:x"), redlock_beat_lease_ttl=1.0).lead()
-        assert not beat.scheduler.listener.confirmed
+        assert not beat.parts.listener.confirmed
         Schedule(beat.app).add("a", "t", 3600, run_now=True)
         beat.until(lambda: client.llen("celery"))
     finally:

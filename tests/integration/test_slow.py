@@ -94,7 +94,7 @@ def test_an_entry_that_was_slow_once_renders_with_the_others_again(valkey, beats
     client = valkey.client()
     beat.until(lambda: client.hget(K.slow, "slow"))
     beat.until(lambda: not client.hexists(K.slow, "slow"))
-    assert beat.scheduler.dispatcher.code.slow == {}
+    assert beat.parts.dispatcher.code.slow == {}
 
 
 # --- schedules that are costly to compute --------------------------------------------------------------

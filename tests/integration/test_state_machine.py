@@ -25,6 +25,7 @@ from hypothesis.stateful import (
 )
 
 from redlock_beat import NoSuchEntry, Schedule
+from redlock_beat.beat.replica import Replica
 from redlock_beat.errors import Deposed
 from redlock_beat.store.client import TROUBLE
 from redlock_beat.store.keys import Keys
@@ -52,7 +53,7 @@ class Faulty:
         self.meanwhile: Any = None
         #: What stood there when it lost its term without knowing.
         self.deposed_at: tuple[Any, ...] | None = None
-        store = beat.scheduler.store
+        store = beat.parts.store
         run, outer = store._run, self
         store._run = lambda name, keys, args: self.step(lambda: run(name, keys, args), lambda: None)  # type: ignore[method-assign]
 
@@ -66,7 +67,7 @@ class Faulty:
 
                 outer.step(lambda: super(FaultyWire, self).send(*commands), drain)
 
-        beat.scheduler.dispatcher.express.wire = FaultyWire
+        beat.parts.dispatcher.express.wire = FaultyWire
 
     def step(self, act: Any, arrive: Any) -> Any:
         """One script or more; *arrive* waits until they have run."""
@@ -88,12 +89,11 @@ class Faulty:
 
     def raced(self, act: Any) -> Any:
         """Somebody acts between two scripts of this beat. If that took its term, it must write nothing any more."""
-        scheduler = self.beat.scheduler
-        term = scheduler._term
+        term = self.beat.term
         self.meanwhile()
         client = self.beat.scheduler.target.client()
         held = client.get(K.lease)
-        if term is not None and held and not held.startswith(f"{scheduler.lease.token} {term.epoch} "):
+        if term is not None and held and not held.startswith(f"{self.beat.parts.lease.token} {term.epoch} "):
             self.deposed_at = written(client)
         client.close()
         return act()
@@ -129,7 +129,7 @@ class Beats(RuleBasedStateMachine):
             redlock_beat_batch_size=3,
         )  # fmt: skip
         beat = Beat(app)
-        beat.scheduler._prepare()
+        beat.scheduler.build().prepare()
         return beat, Faulty(beat)
 
     @initialize()
@@ -142,30 +142,29 @@ class Beats(RuleBasedStateMachine):
     def step(self, which: int, act: Any) -> None:
         beat, _ = self.beats[which]
         try:
-            act(beat.scheduler)
+            act(beat.replica)
         except Crash:
-            beat.scheduler._ticking = False
             beat.crash()
             self.beats[which] = self.new_beat()
         except Deposed:
-            beat.scheduler._demoted()
+            beat.replica.stand_down()
         except TROUBLE:
-            beat.scheduler._generation += 1
+            beat.parts.broker.doubt()
 
     @rule(which=st.integers(0, 2))
     def stand_for_election(self, which: int) -> None:
-        def act(scheduler: Any) -> None:
-            if scheduler._term is None:
-                term = scheduler.lease.acquire()
+        def act(replica: Replica) -> None:
+            if replica.leader is None:
+                term = replica.parts.lease.acquire()
                 if term is not None:
-                    scheduler._promoted(term, "")
+                    replica.lead(term)
 
         self.step(which, act)
 
     def leader(self, which: int) -> int:
         """A beat that believes it leads; *which* stands for election if there is none."""
         for one in (which, (which + 1) % 3, (which + 2) % 3):
-            if self.beats[one][0].scheduler._term is not None:
+            if self.beats[one][0].term is not None:
                 return one
         self.client.delete(K.lease)
         self.stand_for_election(which)
@@ -192,13 +191,14 @@ class Beats(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 2), turns=st.integers(1, 3))
     def take_turns(self, which: int, turns: int) -> None:
-        def act(scheduler: Any) -> None:
+        def act(replica: Replica) -> None:
             for _ in range(turns):
-                if scheduler._term is not None:
-                    assert scheduler._prove(10), "the broker answers, so which way messages go is known"
-                    if not scheduler._begun:
-                        scheduler._begin(scheduler._term)
-                    scheduler.dispatcher.turn(scheduler._term)
+                leader = replica.leader
+                if leader is not None:
+                    assert leader.broker.known(10), "the broker answers, so which way messages go is known"
+                    if not leader.begun:
+                        leader.begin()
+                    leader.dispatcher.turn(leader.term)
 
         self.step(which, act)
 
@@ -294,9 +294,7 @@ class Beats(RuleBasedStateMachine):
         if self.beats:
             self.client.delete(K.lease)
             last, _ = self.new_beat()
-            last.until(
-                lambda: last.scheduler._begun and self.client.zcard(K.manual) == 0 and self.client.hlen(K.outbox) == 0
-            )
+            last.until(lambda: last.begun and self.client.zcard(K.manual) == 0 and self.client.hlen(K.outbox) == 0)
             last.close()
             self.nothing_is_sent_twice_and_all_is_in_the_ledger()
             self.what_was_claimed_was_published()

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from dateutil.rrule import HOURLY, MINUTELY, rrule, rrulestr
 
 from redlock_beat import InvalidSchedule, Schedule, register_schedule
-from redlock_beat.beat import scheduler
+from redlock_beat.beat import pages
 from redlock_beat.cli import redlock
 from redlock_beat.cli.doctor import examine
 from redlock_beat.recurrence.custom import _registry
@@ -49,7 +49,7 @@ def test_twenty_thousand_entries_in_pages_and_an_unchanged_second_start_writes_n
     client = valkey.client()
     client.config_resetstat()
     beat = beats(valkey, entries)
-    beat.until(lambda: beat.scheduler._begun and beat.scheduler._sync is None, "it is synced", 100)
+    beat.until(lambda: beat.settled, "it is synced", 100)
     beat.close()
     schedule = Schedule(beat.app)
     assert len(schedule) == 20_000
@@ -67,9 +67,9 @@ def test_dispatch_goes_on_between_the_pages(valkey, beats):
     entries = {f"e{i}": HOUR for i in range(2_000)}
     beat = beats(valkey, {"now": {"task": "t", "schedule": 0.05}, **entries})
     client = valkey.client()
-    beat.until(lambda: beat.scheduler._begun)
+    beat.until(lambda: beat.begun)
     sent = []
-    while beat.scheduler._sync is not None:
+    while not beat.settled:
         beat.tick()
         sent.append(client.llen("celery"))
     assert len(set(sent)) > 1
@@ -232,15 +232,15 @@ def test_the_digest_is_the_same_in_every_process(valkey):
 def test_a_conflicting_edit_in_mid_sync_is_read_again(valkey, beats):
     schedule = release(valkey, beats, {"a": HOUR})
     beat = beats(valkey, {"a": {**HOUR, "args": (1,)}, "b": HOUR})
-    beat.until(lambda: beat.scheduler._term)
-    edit, calls = beat.scheduler.store.edit, []
+    beat.until(lambda: beat.term)
+    edit, calls = beat.parts.store.edit, []
 
     def slower(edits, **kwargs):
         if edits and not calls:
             calls.append(schedule.update("a", kwargs={"x": 1}))
         return edit(edits, **kwargs)
 
-    beat.scheduler.store.edit = slower
+    beat.parts.store.edit = slower
     beat.lead()
     assert calls
     assert schedule["a"].args == (1,)
@@ -325,7 +325,7 @@ def test_what_was_left_out_turns_health_red_and_is_named_by_doctor_and_list(valk
 
 
 def test_what_was_left_out_comes_into_force_in_the_same_term_once_it_can_be(valkey, beats, calendar, monkeypatch):
-    monkeypatch.setattr(scheduler, "AGAIN", 0.05)
+    monkeypatch.setattr(pages, "AGAIN", 0.05)
     beat = beats(valkey, {"a": HOUR, "c": {"task": "t", "schedule": calendar}}).lead()
     schedule = Schedule(beat.app)
     assert "c" not in schedule
@@ -360,10 +360,10 @@ def test_a_configured_schedule_that_can_no_longer_be_computed_stands_until_one_t
 
 
 def test_a_sync_that_breaks_is_begun_again_and_dispatch_goes_on(valkey, beats, monkeypatch, caplog):
-    monkeypatch.setattr(scheduler, "AGAIN", 0.05)
+    monkeypatch.setattr(pages, "AGAIN", 0.05)
     beat = beats(valkey, {"a": HOUR})
-    beat.until(lambda: beat.scheduler._term is not None)
-    edit, calls = beat.scheduler.store.edit, []
+    beat.until(lambda: beat.term is not None)
+    edit, calls = beat.parts.store.edit, []
 
     def broken(*args, **kwargs):
         calls.append(1)
@@ -371,7 +371,7 @@ def test_a_sync_that_breaks_is_begun_again_and_dispatch_goes_on(valkey, beats, m
             raise AssertionError("a mistake of ours")
         return edit(*args, **kwargs)
 
-    beat.scheduler.store.edit = broken
+    beat.parts.store.edit = broken
     schedule = Schedule(beat.app)
     beat.until(lambda: "a" in schedule)
     assert "a mistake of ours" in caplog.text
@@ -425,7 +425,7 @@ def test_an_entry_made_at_runtime_that_this_release_cannot_read_is_never_touched
 
 
 def test_the_configured_entry_comes_into_force_when_the_one_made_at_runtime_is_removed(valkey, beats, monkeypatch):
-    monkeypatch.setattr(scheduler, "AGAIN", 0.05)
+    monkeypatch.setattr(pages, "AGAIN", 0.05)
     schedule = Schedule.from_url(valkey.url())
     schedule.add("mine", "mine", 60)
     beat = beats(valkey, {"mine": HOUR}).lead()

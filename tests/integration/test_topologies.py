@@ -62,7 +62,7 @@ def test_tls(own_server, beats, certificates):
     url = f"rediss://localhost:{port}/0?ssl_cert_reqs=required&ssl_ca_certs={cert}"
     beat = beats(url, ENTRY)
     flows(beat, server.client())
-    assert beat.scheduler.renderer.direct
+    assert beat.parts.renderer.direct
     Schedule(beat.app).add("b", "tasks.add", 3600, run_now=True)
     beat.until(lambda: any(row["entry"] == "b" for row in ledger(server.client(), "sent")))
     wrong = Schedule.from_url(f"rediss://localhost:{port}/0?ssl_cert_reqs=required")
@@ -76,7 +76,7 @@ def test_unix_socket(own_server, beats, tmp_path):
     server = own_server("valkey", "--unixsocket", str(path))
     beat = beats(f"redis+socket://{path}", ENTRY)
     flows(beat, server.client())
-    assert beat.scheduler.renderer.direct
+    assert beat.parts.renderer.direct
     assert len(Schedule.from_url(f"unix://{path}")) == 1
 
 
@@ -120,17 +120,17 @@ def test_sentinel_and_a_promotion(sentinel, beats):
     options = {"master_name": "mymaster"}
     beat = beats(f"sentinel://127.0.0.1:{sentinel.port}", ENTRY, broker_transport_options=options)
     flows(beat, sentinel.master.client())
-    assert beat.scheduler.renderer.direct
+    assert beat.parts.renderer.direct
     probe = ["health", "--url", f"sentinel://127.0.0.1:{sentinel.port}"]
     assert main([*probe, "--master-name", "mymaster"]) == 0
     assert main([*probe[:-1], f"{probe[-1]}/0?master_name=mymaster"]) == 0
-    generation = beat.scheduler._proved
+    generation = beat.parts.broker.proved
     sentinel.master.stop(signal.SIGKILL)
     eventually(sentinel.promoted, "the replica is promoted", 30)
     client = sentinel.replica.client()
     eventually(lambda: client.info("replication")["role"] == "master")
     # Another server is at this address now: it has to be proved again.
-    beat.until(lambda: beat.scheduler._proved > generation and beat.scheduler.renderer.direct, "it is proved again", 40)
+    beat.until(lambda: beat.parts.broker.proved > generation and beat.parts.renderer.direct, "it is proved again", 40)
     flows(beat, client)
 
 
@@ -143,8 +143,8 @@ def test_cluster(own_server, beats):
     url = f"redis+cluster://127.0.0.1:{server.port}"
     beat = beats(other.url(), ENTRY, redlock_beat_url=url)
     flows(beat, other.client())
-    assert not beat.scheduler.renderer.direct
-    assert beat.scheduler.listener.confirmed
+    assert not beat.parts.renderer.direct
+    assert beat.parts.listener.confirmed
     schedule = Schedule.from_url(url)
     schedule.add("b", "tasks.add", 3600, run_now=True)
     beat.until(lambda: any(row["entry"] == "b" for row in ledger(client, "sent")))
@@ -227,9 +227,9 @@ def settled(two: list) -> None:
     """Wait until one of them leads, and both are seen where the lease is, for longer than a TTL."""
 
     def ready() -> bool:
-        leases = [one.scheduler.lease for one in two if hasattr(one.scheduler, "store")]
+        leases = [one.parts.lease for one in two if one.built]
         seen = [one for one in leases if one.seen_since and monotonic() - one.seen_since > TTL]
-        return len(seen) == 2 and sum(one.scheduler._term is not None for one in two) == 1
+        return len(seen) == 2 and sum(one.term is not None for one in two) == 1
 
     eventually(ready, "one leads, and both are seen")
 
@@ -244,12 +244,12 @@ def calm(two: list, client, turns: int = 5) -> int:
 
 def taken_over(two: list) -> None:
     """The leader is killed: the other sees that it is gone, long before the end of the lease."""
-    leader = next(one for one in two if one.scheduler._term is not None)
+    leader = next(one for one in two if one.term is not None)
     other = next(one for one in two if one is not leader)
-    looked, stolen = other.scheduler.lease.acquire, []
-    other.scheduler.lease.acquire = lambda steal="": stolen.append(steal) or looked(steal)
+    looked, stolen = other.parts.lease.acquire, []
+    other.parts.lease.acquire = lambda steal="": stolen.append(steal) or looked(steal)
     leader.crash()
-    eventually(lambda: other.scheduler._term is not None, "the other leads")
+    eventually(lambda: other.term is not None, "the other leads")
     assert stolen[-1]  # from one that still had the lease
 
 
@@ -265,18 +265,18 @@ def test_a_cluster_whose_lease_moves_to_another_node_keeps_its_leader(own_server
     assert calm(two, client) <= 1
     settled(two)
     assert client.get(K.lease).split(" ")[2] == "seen"
-    leader = next(one for one in two if one.scheduler._term is not None)
+    leader = next(one for one in two if one.term is not None)
     flowing = len(ledger(client, "sent"))
     eventually(lambda: len(ledger(client, "sent")) > flowing + 3, "messages flow")
     assert duplicates(broker.client()) == 0
     # Edits are felt there again.
-    woken, wait = [], leader.scheduler.listener.wait
+    woken, wait = [], leader.parts.listener.wait
 
     def heard(seconds: float) -> str | None:
         woken.append(wait(seconds))
         return woken[-1]
 
-    leader.scheduler.listener.wait = heard
+    leader.parts.listener.wait = heard
     eventually(lambda: woken, "it waits")
     Schedule.from_url(cluster.url()).add("b", "tasks.add", 3600)
     eventually(lambda: "edit" in woken)
@@ -318,11 +318,11 @@ def test_a_leader_that_lives_keeps_its_term_when_its_subscription_is_cut(own_ser
         with Schedule.from_url(server.url()).batch() as batch:
             for i in range(400):
                 batch.add(f"e{i}", "tasks.add", 0.02)
-    leader, other = sorted(two, key=lambda one: one.scheduler._term is None)
+    leader, other = sorted(two, key=lambda one: one.term is None)
     epoch = client.get(K.epoch)
-    looks, look = [], other.scheduler.lease.look
-    other.scheduler.lease.look = lambda heartbeat="": looks.append(1) or look(heartbeat)
-    host, port = leader.scheduler.listener._pubsub.connection._sock.getsockname()
+    looks, look = [], other.parts.lease.look
+    other.parts.lease.look = lambda heartbeat="": looks.append(1) or look(heartbeat)
+    host, port = leader.parts.listener._pubsub.connection._sock.getsockname()
     client.client_kill(f"{host}:{port}")
     eventually(lambda: len(looks) > 6, "the standby has looked")
     eventually(lambda: client.get(K.lease).split(" ")[2] == "seen", "it is seen again")
@@ -335,11 +335,11 @@ def test_several_broker_urls_keep_capturing_after_a_switch(valkey, beats):
     beat = beats(urls, ENTRY, redlock_beat_url=valkey.url())
     client = valkey.client()
     flows(beat, client)
-    connection = beat.scheduler.renderer._connection
+    connection = beat.parts.renderer._connection
     connection.maybe_switch_next()
     assert hasattr(connection.default_channel, "_recorder")
     flows(beat, client)
-    assert beat.scheduler.renderer.direct  # proved again
+    assert beat.parts.renderer.direct  # proved again
     proxy.close()
 
 
@@ -361,8 +361,8 @@ def test_the_acl_that_the_doctor_prints_is_enough(server, beats, caplog):
     client.execute_command("ACL", "SETUSER", "small", "on", "nopass", *rule, "~celery")  # and the queue's key
     try:
         beat = beats(server.url(), ENTRY, redlock_beat_url=server.url(user="small:x")).lead()
-        assert beat.scheduler.listener.confirmed
-        assert beat.scheduler.renderer.direct
+        assert beat.parts.listener.confirmed
+        assert beat.parts.renderer.direct
         flows(beat, client)
         schedule = Schedule.from_url(server.url(user="small:x"))
         schedule.add("b", "tasks.add", 3600, run_now=True)
@@ -385,7 +385,7 @@ def test_protocol_one_messages_are_sent_with_their_own_ids(valkey, beats):
 def test_a_server_of_its_own_for_each_prefix(valkey, beats):
     first = beats(valkey, ENTRY, redlock_beat_prefix="one").lead()
     second = beats(valkey, {"b": ENTRY["a"]}, redlock_beat_prefix="two").lead()
-    assert first.scheduler._term is not None
-    assert second.scheduler._term is not None
+    assert first.term is not None
+    assert second.term is not None
     client = valkey.client()
     second.until(lambda: client.llen("celery"))

@@ -51,7 +51,7 @@ def of(events, kind):
 def test_a_turning_loop_is_healthy_without_redis(valkey, beats):
     assert not health.this().ok
     beat = beats(valkey)
-    beat.scheduler._heartbeat.touch()
+    beat.scheduler.heartbeat.touch()
     verdict = health.this()
     assert verdict.ok
     assert f"process {os.getpid()}" in verdict.why
@@ -368,8 +368,8 @@ def test_a_standby_that_never_led_is_there_and_knows_the_time(valkey, beats, tol
     now = schedule._store.now()
     assert all(now / 1e6 - 60 < one.at <= now / 1e6 + 1 for one in told)
     assert of(told, hooks.Turned)[-1].role == "standby"
-    token = standby.scheduler.lease.token
-    prune_beats(standby.scheduler.store, now)
+    token = standby.parts.lease.token
+    prune_beats(standby.parts.store, now)
     assert valkey.client().hexists(K.beats, token)
 
 
@@ -388,7 +388,7 @@ def test_a_leader_that_lives_and_was_deposed_is_a_standby(valkey, beats):
     valkey.client().delete(K.lease)
     new.lead()
     assert sorted(one.role for one in schedule.status().replicas) == ["leader", "standby"]  # it has time to notice
-    old.until(lambda: old.scheduler._term is None)
+    old.until(lambda: old.term is None)
     old.tick()
     assert sorted(one.role for one in schedule.status().replicas) == ["leader", "standby"]
 
@@ -398,7 +398,7 @@ def test_a_standby_that_died_is_gone_after_some_silence(valkey, beats):
     beats(valkey).lead()
     standby = beats(valkey)
     standby.tick(2)
-    token = standby.scheduler.lease.token
+    token = standby.parts.lease.token
     row = json.loads(client.hget(K.beats, token))
     client.hset(K.beats, token, json.dumps({**row, "at": row["at"] - 9_000_000}))  # the TTL is 2 s
     assert sorted(one.role for one in schedule.status().replicas) == ["gone", "leader"]
