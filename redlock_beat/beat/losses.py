@@ -76,3 +76,4 @@ class Losses:
         at = self.clock.now()
         hooks.emit(hooks.DataLost(at / MICROS, why, entries_before, entries_now, epoch_before, epoch_now))
         self._unnoted = f"{moment(at):%Y-%m-%d %H:%M:%S} UTC: {why}"
+        self.note()
