@@ -107,9 +107,13 @@ def canvas_of(task: Any, args: Any, kwargs: Any, options: Any) -> dict[str, Any]
     if kind is None:
         return None
     return {
-        "task": task, "args": list(args or ()), "kwargs": dict(kwargs or {}), "options": dict(options or {}),
-        "subtask_type": kind, "immutable": False,
-    }  # fmt: skip
+        "task": task,
+        "args": list(args or ()),
+        "kwargs": dict(kwargs or {}),
+        "options": dict(options or {}),
+        "subtask_type": kind,
+        "immutable": False,
+    }
 
 
 def _zone_of(app: Any, given: Any) -> str:

@@ -25,10 +25,21 @@ MAX_DEFINITION = 256 * 1024
 
 #: Field of Entry -> key in JSON, for those written as they are when they differ from the default.
 _PLAIN = {
-    "enabled": "enabled", "note": "note", "paused_by": "by", "dst_gap": "gap", "dst_fold": "fold",
-    "missed": "missed", "grace": "grace", "jitter": "jitter", "starts": "starts", "ends": "ends",
-    "max_runs": "runs", "keep": "keep", "delivery": "delivery", "reference": "ref",
-}  # fmt: skip
+    "enabled": "enabled",
+    "note": "note",
+    "paused_by": "by",
+    "dst_gap": "gap",
+    "dst_fold": "fold",
+    "missed": "missed",
+    "grace": "grace",
+    "jitter": "jitter",
+    "starts": "starts",
+    "ends": "ends",
+    "max_runs": "runs",
+    "keep": "keep",
+    "delivery": "delivery",
+    "reference": "ref",
+}
 _DEFAULTS = {one.name: one.default for one in fields(Entry)}
 _LARGE = 2**63
 

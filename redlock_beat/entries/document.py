@@ -14,7 +14,7 @@ from typing import Any
 
 from ..clock import moment, span_of
 from ..errors import InvalidSchedule
-from ..recurrence import from_data
+from ..recurrence import KIND_OF_PART, from_data
 from .codec import plain, typed
 from .entry import POLICIES, Entry
 
@@ -125,13 +125,6 @@ def instant_of(text: str) -> datetime:
         raise InvalidSchedule(f"{text!r} is not a time: write 2027-01-01T07:00, perhaps with an offset.") from None
 
 
-#: Part of "when" -> the kind of schedule it belongs to.
-_KIND_OF_PART = {
-    "every": "interval", "relative": "interval", "cron": "crontab", "event": "solar", "lat": "solar", "lon": "solar",
-    "rule": "rrule", "start": "rrule", "at": "once", "name": "custom", "data": "custom",
-}  # fmt: skip
-
-
 def all_assigned(data: dict[str, Any], assignments: Sequence[str]) -> None:
     """Apply several ``path=value`` to a document; a part of another kind of schedule makes it one of that kind.
 
@@ -145,7 +138,7 @@ def all_assigned(data: dict[str, Any], assignments: Sequence[str]) -> None:
         for path in (one.partition("=")[0] for one in assignments)
         if path.startswith("when.")
     ]
-    kinds = {_KIND_OF_PART[part]: part for part in parts if part in _KIND_OF_PART}
+    kinds = {KIND_OF_PART[part]: part for part in parts if part in KIND_OF_PART}
     if len(kinds) > 1:
         raise InvalidSchedule(
             f"when.{' and when.'.join(kinds.values())} contradict each other: a schedule is of one kind."

@@ -38,9 +38,13 @@ class ManualItem:
     def text(self) -> str:
         """As it stands in Redis."""
         data: dict[str, Any] = {
-            "entry": self.entry, "uid": self.uid, "how": self.how, "nominal": self.nominal, "req": self.request,
+            "entry": self.entry,
+            "uid": self.uid,
+            "how": self.how,
+            "nominal": self.nominal,
+            "req": self.request,
             "at": self.at,
-        }  # fmt: skip
+        }
         if self.missed is not None:
             one = self.missed
             data["missed"] = [one.first, one.last, one.count, one.why, *((True,) if one.at_least else ())]
@@ -53,10 +57,14 @@ class ManualItem:
             data = json.loads(text)
             nominal, missed = data["nominal"], data.get("missed")
             return cls(
-                _text(data["entry"]), _text(data["uid"]), _text(data["how"]),
-                None if nominal is None else _instant(nominal), _instant(data.get("at") or 0),
-                _text(data.get("req") or ""), None if missed is None else _missed(*missed),
-            )  # fmt: skip
+                entry=_text(data["entry"]),
+                uid=_text(data["uid"]),
+                how=_text(data["how"]),
+                nominal=None if nominal is None else _instant(nominal),
+                at=_instant(data.get("at") or 0),
+                request=_text(data.get("req") or ""),
+                missed=None if missed is None else _missed(*missed),
+            )
         except (KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"it is no manual item: {exc!r}") from None
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 from .crontab import Crontab
 from .custom import Custom, register_schedule
 from .interval import Interval
-from .kinds import as_spec, from_data, next_due
+from .kinds import KIND_OF_PART, as_spec, from_data, next_due
 from .once import Once
 from .rrule import RRule
 from .sequence import Count, count, newest, slots
@@ -31,6 +31,7 @@ from .solar import Solar
 from .spec import Rules, Spec
 
 __all__ = [
+    "KIND_OF_PART",
     "Count",
     "Crontab",
     "Custom",

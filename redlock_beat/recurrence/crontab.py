@@ -31,19 +31,29 @@ from .spec import LAST, Rules
 from .zones import segment
 
 _FIRST_DAY = date(1970, 1, 1).toordinal()
+#: Name, number of values and first value of each field.
 _FIELDS = (
-    ("minute", 60, 0), ("hour", 24, 0), ("day_of_month", 31, 1), ("month_of_year", 12, 1), ("day_of_week", 7, 0),
-)  # fmt: skip
+    ("minute", 60, 0),
+    ("hour", 24, 0),
+    ("day_of_month", 31, 1),
+    ("month_of_year", 12, 1),
+    ("day_of_week", 7, 0),
+)
 _ORDER = "minute, hour, day of month, month, day of week"
 _NICKNAMES = {
-    "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
-    "@monthly": "0 0 1 * *", "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *",
-}  # fmt: skip
+    "@hourly": "0 * * * *",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@weekly": "0 0 * * 0",
+    "@monthly": "0 0 1 * *",
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+}
 _WEEKDAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _MONTHS = (
-    "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november",
-    "december",
-)  # fmt: skip
+    *("january", "february", "march", "april", "may", "june"),
+    *("july", "august", "september", "october", "november", "december"),
+)
 _NAMES = {"month_of_year": _MONTHS, "day_of_week": _WEEKDAYS}
 _CRON_PART = re.compile(r"(\*|(\d+|[a-z]+)(?:-(\d+|[a-z]+))?)(?:/(\d+))?", re.ASCII)
 _LAST_OR_NEAR = re.compile(r"l|lw|l-\d+|\d+w|(?:sun|mon|tue|wed|thu|fri|sat|[0-7])l")
@@ -178,10 +188,8 @@ def _check_name(word: str, name: str) -> None:
         raise ValueError(f"{word!r} is a name, but this field takes numbers; the fields are {_ORDER}")
     if len(word) < 3 or not any(one.startswith(word) for one in names):
         near = difflib.get_close_matches(word, names, 1, 0.4)
-        raise ValueError(
-            f"{word!r} is not a name known here" + (f": did you mean {near[0][:3]!r}?" if near else "")
-            + f" The names are {', '.join(one[:3] for one in names)}"
-        )  # fmt: skip
+        hint = f": did you mean {near[0][:3]!r}?" if near else "."
+        raise ValueError(f"{word!r} is not a name known here{hint} The names are {', '.join(one[:3] for one in names)}")
 
 
 def _instead(part: str, name: str) -> str:

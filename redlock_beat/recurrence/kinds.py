@@ -41,6 +41,8 @@ _KINDS = {
     "once": _data(lambda d: Once.of(datetime.fromisoformat(d["at"])), "at"),
     "custom": _data(lambda d: Custom(str(d["name"]), json.dumps(d["data"], sort_keys=True)), "name", "data"),
 }
+#: Part of a schedule's data -> the kind of schedule it belongs to.
+KIND_OF_PART = {part: kind for kind, own in _KINDS.items() for part in own.allowed}
 
 
 def _other_parts(kind: str, data: Mapping[str, Any]) -> InvalidSchedule:

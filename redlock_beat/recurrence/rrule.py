@@ -17,6 +17,11 @@ from .zones import local_at, read_first, read_last, read_wall, zone
 _MAX_TEXT = 2_000
 #: Some instant to look for days from.
 _LEAP = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall-clock day, as dateutil takes it
+#: The longest a year, month, week, day, hour, minute and second are: dateutil numbers its frequencies so.
+_UNITS = (
+    *(timedelta(days=days) for days in (366, 31, 7, 1)),
+    *(timedelta(seconds=seconds) for seconds in (3600, 60, 1)),
+)
 #: Days that a rule below a day is searched for its next slot.
 _FAR = 366 * 12
 
@@ -229,14 +234,7 @@ def _refuse_impossible(rule: Any, text: str) -> None:
 
 
 def _stride(rule: Any) -> timedelta:
-    from dateutil import rrule
-
-    unit = {
-        rrule.YEARLY: timedelta(days=366), rrule.MONTHLY: timedelta(days=31), rrule.WEEKLY: timedelta(weeks=1),
-        rrule.DAILY: timedelta(days=1), rrule.HOURLY: timedelta(hours=1), rrule.MINUTELY: timedelta(minutes=1),
-        rrule.SECONDLY: timedelta(seconds=1),
-    }[rule._freq]  # fmt: skip
-    return cast("timedelta", unit * rule._interval)
+    return cast("timedelta", _UNITS[rule._freq] * rule._interval)
 
 
 def _moved(rule: Any, when: datetime) -> Any:

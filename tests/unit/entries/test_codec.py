@@ -10,11 +10,16 @@ from redlock_beat.errors import InvalidSchedule
 
 KEYS = st.text(max_size=3) | st.sampled_from(["__type__", "__value__"]) | st.integers(0, 2) | st.booleans() | st.none()
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.integers(2**62, 2**66) | st.floats() | st.text(max_size=4)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.integers(2**62, 2**66)
+    | st.floats()
+    | st.text(max_size=4)
     | st.sampled_from(["\ud800", "datetime", b"x", 1 + 2j, frozenset()]),
     lambda inner: st.lists(inner, max_size=3) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=8,
-)  # fmt: skip
+)
 
 
 def outcome(value):

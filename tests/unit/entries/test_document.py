@@ -19,8 +19,15 @@ from redlock_beat.entries.document import assigned, changes_of, document, editab
 from ..values import AT, made
 
 TYPED = (
-    AT, date(2027, 1, 1), time(7, 30), UUID(int=7), Decimal("1.50"), b"text", b"\xff\x00", {"deep": [AT, {"id": UUID(int=8)}]},
-)  # fmt: skip
+    AT,
+    date(2027, 1, 1),
+    time(7, 30),
+    UUID(int=7),
+    Decimal("1.50"),
+    b"text",
+    b"\xff\x00",
+    {"deep": [AT, {"id": UUID(int=8)}]},
+)
 
 
 def rich():
@@ -101,8 +108,10 @@ def test_a_schedule_is_edited_as_a_text_and_its_times_are_read_in_the_zone_of_th
     entry = made(timezone="Europe/Berlin")
     data = editable(entry)
     for text, spec in (
-        ("when=0 7 * * 1-5", Crontab.parse("0 7 * * 1-5")), ("when=10m", Interval.of(600)), ("when=90", Interval.of(90)),
+        ("when=0 7 * * 1-5", Crontab.parse("0 7 * * 1-5")),
+        ("when=10m", Interval.of(600)),
+        ("when=90", Interval.of(90)),
         ('when={"kind": "once", "at": "2027-01-01T07:00"}', Once.of(AT.replace(hour=6))),
-    ):  # fmt: skip
+    ):
         assigned(data, text)
         assert made(timezone="Europe/Berlin", **changes_of(entry, data)).schedule == spec

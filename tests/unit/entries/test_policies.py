@@ -88,9 +88,13 @@ def test_the_starting_deadline_of_celery_is_the_grace_of_crontabs_that_have_none
 
 
 @given(
-    st.sampled_from(["once", "skip", "all"]), st.sampled_from([None, 0.0, 3.0, 61.0]), st.sampled_from([0.0, 8.0]),
-    st.sampled_from([None, 1, 2]), st.integers(0, 2), st.integers(0, 90),
-)  # fmt: skip
+    st.sampled_from(["once", "skip", "all"]),
+    st.sampled_from([None, 0.0, 3.0, 61.0]),
+    st.sampled_from([0.0, 8.0]),
+    st.sampled_from([None, 1, 2]),
+    st.integers(0, 2),
+    st.integers(0, 90),
+)
 def test_the_short_plan_is_the_whole_plan_or_none(missed, grace, jitter, max_runs, sent, late):
     e = entry(missed=missed, grace=grace, jitter=jitter, max_runs=max_runs)
     now = act_at(e, T0 + 10 * S) + late * S

@@ -14,10 +14,23 @@ from ..values import T0
 
 @pytest.mark.parametrize(
     "change",
-    [{"nominal": "soon"}, {"nominal": 5.5}, {"nominal": True}, {"nominal": 10**30}, {"nominal": [1]}, {"at": "x"},
-     {"entry": 5}, {"uid": None}, {"how": {}}, {"req": 7}, {"missed": "all"}, {"missed": [1, 2]},
-     {"missed": [1, 2, "x", "y"]}, {"missed": {"a": 1, "b": 2, "c": 3, "d": 4}}],
-)  # fmt: skip
+    [
+        {"nominal": "soon"},
+        {"nominal": 5.5},
+        {"nominal": True},
+        {"nominal": 10**30},
+        {"nominal": [1]},
+        {"at": "x"},
+        {"entry": 5},
+        {"uid": None},
+        {"how": {}},
+        {"req": 7},
+        {"missed": "all"},
+        {"missed": [1, 2]},
+        {"missed": [1, 2, "x", "y"]},
+        {"missed": {"a": 1, "b": 2, "c": 3, "d": 4}},
+    ],
+)
 def test_a_manual_item_with_rubbish_in_it_does_not_read(change):
     good = json.loads(ManualItem("a", "u", "settled", T0, T0, "r", Missed(1, 2, 3, "grace", True)).text())
     with pytest.raises(ValueError, match=r"no manual item|instant|text"):

@@ -185,7 +185,7 @@ def test_agreement_with_celery_where_no_clock_change_is_near(untraced):
         # Rare ones are as cheap as any other.
         ("0 0 29 2 1", "UTC", "2027-01-01T00:00Z", "2044-02-29T00:00Z", {}),
     ],
-)  # fmt: skip
+)
 def test_examples(cron, zone, after, expected, policies):
     at = next_due(Crontab.parse(cron), datetime.fromisoformat(after.replace("Z", "+00:00")), timezone=zone, **policies)
     assert at == datetime.fromisoformat(expected.replace("Z", "+00:00"))

@@ -28,9 +28,12 @@ def test_every_kind_goes_through_json_and_comes_back_equal(spec):
 
 def test_the_parts_of_each_kind_come_back():
     for spec in (
-        Interval.of(30, True), Crontab.parse("0 7 * * 1-5"), Solar("sunset", 52.5, 13.4), Once.of(AT),
+        Interval.of(30, True),
+        Crontab.parse("0 7 * * 1-5"),
+        Solar("sunset", 52.5, 13.4),
+        Once.of(AT),
         RRule("FREQ=DAILY", datetime(2027, 1, 1)),
-    ):  # fmt: skip
+    ):
         assert from_data(spec.kind, spec.data()) == spec
 
 

@@ -21,10 +21,20 @@ def test_rrules():
     spec = RRule.parse(rule)
     found = list(itertools.islice(slots(spec, Rules(), 0), 9))
     assert [moment(at).isoformat()[:10] for at in found] == ["2020-01-31", "2020-03-31", "2020-05-31"]
-    for text in ("FREQ=DAILY;INTERVAL=3", "FREQ=MONTHLY;BYDAY=-1FR", "FREQ=MONTHLY;BYMONTHDAY=-2", "FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO",
-                 "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU;WKST=SU", "FREQ=MINUTELY;INTERVAL=7", "FREQ=SECONDLY;INTERVAL=90",
-                 "FREQ=HOURLY;BYDAY=MO", "FREQ=MINUTELY;INTERVAL=90;BYMONTHDAY=-1,3", "FREQ=HOURLY;INTERVAL=5;BYMONTH=2;BYMONTHDAY=29",
-                 "FREQ=MINUTELY;BYHOUR=9;BYMINUTE=0,30;BYDAY=SU", "FREQ=YEARLY;INTERVAL=2;BYMONTH=3"):  # fmt: skip
+    for text in (
+        "FREQ=DAILY;INTERVAL=3",
+        "FREQ=MONTHLY;BYDAY=-1FR",
+        "FREQ=MONTHLY;BYMONTHDAY=-2",
+        "FREQ=YEARLY;BYWEEKNO=20;BYDAY=MO",
+        "FREQ=WEEKLY;INTERVAL=2;BYDAY=TU;WKST=SU",
+        "FREQ=MINUTELY;INTERVAL=7",
+        "FREQ=SECONDLY;INTERVAL=90",
+        "FREQ=HOURLY;BYDAY=MO",
+        "FREQ=MINUTELY;INTERVAL=90;BYMONTHDAY=-1,3",
+        "FREQ=HOURLY;INTERVAL=5;BYMONTH=2;BYMONTHDAY=29",
+        "FREQ=MINUTELY;BYHOUR=9;BYMINUTE=0,30;BYDAY=SU",
+        "FREQ=YEARLY;INTERVAL=2;BYMONTH=3",
+    ):
         start = datetime(2021, 2, 3, 4, 5, 6)
         theirs = rrulestr(text, dtstart=start)
         after = datetime(2023, 7, 8, 9, 10)
@@ -90,9 +100,14 @@ def test_an_old_rrule_is_not_slower_than_a_young_one():
 
 @pytest.mark.parametrize(
     "rule",
-    ["FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30", "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=9", "FREQ=DAILY;BYHOUR=1;BYSETPOS=5",
-     "FREQ=MINUTELY;BYHOUR=3;BYSETPOS=5", "FREQ=DAILY;BYMONTH=4;BYMONTHDAY=-31"],
-)  # fmt: skip
+    [
+        "FREQ=DAILY;BYMONTH=2;BYMONTHDAY=30",
+        "FREQ=WEEKLY;BYDAY=MO;BYSETPOS=9",
+        "FREQ=DAILY;BYHOUR=1;BYSETPOS=5",
+        "FREQ=MINUTELY;BYHOUR=3;BYSETPOS=5",
+        "FREQ=DAILY;BYMONTH=4;BYMONTHDAY=-31",
+    ],
+)
 def test_an_rrule_that_never_comes_is_refused_and_not_looked_for_until_the_year_9999(rule, untraced):
     began = time.thread_time()
     with pytest.raises(InvalidSchedule, match="never comes"):

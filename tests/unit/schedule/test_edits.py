@@ -58,9 +58,16 @@ def held_back(**more) -> tuple[Entry, int, int]:
 
 @pytest.mark.parametrize(
     "change",
-    [{"jitter": 0.0}, {"timezone": "Asia/Tokyo"}, {"schedule": Interval.of(60)}, {"ends": T0 + 400 * 86400 * S},
-     {"dst_gap": "skip"}, {"schedule": Crontab.parse("0 4 * * *")}, {"enabled": False, "jitter": 1.0}],
-)  # fmt: skip
+    [
+        {"jitter": 0.0},
+        {"timezone": "Asia/Tokyo"},
+        {"schedule": Interval.of(60)},
+        {"ends": T0 + 400 * 86400 * S},
+        {"dst_gap": "skip"},
+        {"schedule": Crontab.parse("0 4 * * *")},
+        {"enabled": False, "jitter": 1.0},
+    ],
+)
 def test_an_edit_does_not_lose_a_slot_that_jitter_holds_back(change):
     old, when, now = held_back()
     edit = updated(old, replace(old, **change), now, old.state.text(), 100)
@@ -107,9 +114,11 @@ def test_an_edit_of_an_entry_that_fails_is_tried_at_once():
 def test_an_entry_whose_state_is_lost_can_be_edited_and_goes_on_from_now():
     e = entry()
     for edit in (
-        updated(e, replace(e, args=(1,)), T0 + 5 * S, "*", 100), resumed(e, T0 + 5 * S, "*"),
-        paused(e, None, None, "*", T0 + 5 * S), updated(e, replace(e, schedule=Interval.of(7)), T0 + 5 * S, "*", 100),
-    ):  # fmt: skip
+        updated(e, replace(e, args=(1,)), T0 + 5 * S, "*", 100),
+        resumed(e, T0 + 5 * S, "*"),
+        paused(e, None, None, "*", T0 + 5 * S),
+        updated(e, replace(e, schedule=Interval.of(7)), T0 + 5 * S, "*", 100),
+    ):
         assert State.parse(edit.state).nominal > T0 + 5 * S
 
 
