@@ -35,8 +35,9 @@ from .broker import Broker
 from .cache import Cache
 from .express import BYTES, Express
 from .failures import Failure, FailureLog
+from .faults import Fault
 from .lease import Lease, Term
-from .publisher import Fault, Publisher
+from .publisher import Publisher
 from .usercode import UserCode, UserError
 
 logger = logging.getLogger("redlock_beat")

@@ -27,7 +27,7 @@ def test_a_lost_answer_of_the_broker_sends_nothing_through_the_outbox(valkey, be
     beat.until(lambda: proxy.lost, "an answer is lost")
     flows(beat, client, 10)
     assert beat.parts.renderer.direct
-    assert beat.parts.publisher._thread is None
+    assert not beat.parts.publisher.started
     assert duplicates(client) == 0
     assert "is not known: no answer" in caplog.text
     proxy.close()

@@ -11,7 +11,8 @@ from celery import group
 from kombu import Connection, Exchange, Queue
 
 from redlock_beat import Schedule
-from redlock_beat.beat import publisher as outbox
+from redlock_beat.beat import confirms
+from redlock_beat.beat import senders as outbox
 from redlock_beat.messages.renderer import bounded_connection
 from redlock_beat.store.keys import Keys
 from tests.beats import ledger, make_app
@@ -239,14 +240,15 @@ def test_what_the_publisher_has_in_hand_when_its_term_ends_is_left_to_the_next(v
     client = valkey.client()
     beat = beats(rabbitmq(), **conf(valkey, queue)).lead()
     publisher = beat.parts.publisher
-    connected, waits, go = publisher._connected, threading.Event(), threading.Event()
+    link, waits, go = publisher.link, threading.Event(), threading.Event()
+    connect = link.open
 
     def slowly():
         waits.set()
         go.wait(10)
-        return connected()
+        return connect()
 
-    publisher._connected = slowly
+    link.open = slowly
     try:
         with Schedule.from_url(valkey.url()).batch() as batch:
             for i in range(many):
@@ -475,7 +477,7 @@ def test_a_message_that_cannot_be_written_holds_up_no_other(valkey, beats, poiso
 def test_what_a_broken_batch_leaves_is_published_again_with_the_same_ids(valkey, beats, monkeypatch):
     from kombu import Connection
 
-    real, times = outbox.publish_call, []
+    real, times = confirms.publish_call, []
 
     def publish(producer, call):
         times.append(call["headers"]["id"])
@@ -483,7 +485,7 @@ def test_what_a_broken_batch_leaves_is_published_again_with_the_same_ids(valkey,
             raise ConnectionResetError("cut")
         real(producer, call)
 
-    monkeypatch.setattr(outbox, "publish_call", publish)
+    monkeypatch.setattr(confirms, "publish_call", publish)
     queue = f"redlock-test-{uuid.uuid4().hex}"
     beat = burst(valkey, beats, queue, 200)
     client = valkey.client()

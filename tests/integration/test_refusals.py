@@ -13,7 +13,8 @@ import redis
 from kombu import Connection, Exchange, Queue
 
 from redlock_beat import Schedule
-from redlock_beat.beat import publisher as outbox
+from redlock_beat.beat import faults
+from redlock_beat.beat import senders as outbox
 from redlock_beat.beat.confirms import Confirms
 from redlock_beat.store.keys import Keys
 from tests.beats import ledger
@@ -129,11 +130,10 @@ def test_entries_at_fault_fill_no_outbox_and_their_slots_are_missed(valkey, beat
     assert len(ids) == len(set(ids))
 
 
-def test_what_is_taken_is_noted_at_once_though_refused_ones_are_tried_all_the_time(valkey, beats, name):
+def test_what_is_taken_is_noted_at_once_though_refused_ones_are_tried_all_the_time(valkey, beats, name, monkeypatch):
     beat = beats(rabbitmq(), **conf(valkey, name)).lead()
     schedule, publisher = Schedule(beat.app), beat.parts.publisher
-    later = publisher._schedule
-    publisher._schedule = lambda name, fault, at: later(name, fault, time.monotonic())
+    monkeypatch.setattr(faults, "ITEM_PAUSE", 0.0)
     with schedule.batch() as batch:
         for i in range(50):
             options = {"exchange": f"{name}-bad", "routing_key": "x"}
@@ -177,7 +177,7 @@ def test_an_edit_that_mends_an_entry_has_its_refused_message_rendered_anew(valke
     schedule.add("bad", "tasks.add", 0.2, options={"exchange": f"{name}-bad", "routing_key": "x"})
     beat.until(lambda: beat.parts.publisher.faults())
     refused = next(iter(client.hkeys(K.outbox))).split(":")[0]
-    beat.parts.publisher._faults["bad"].retry_at = time.monotonic() + 60
+    beat.parts.publisher.faults()["bad"].retry_at = time.monotonic() + 60
     schedule.update("bad", options={"queue": name})
     beat.until(lambda: any(row["id"] == refused for row in sent(client, "bad")), seconds=10)
     beat.until(lambda: len(sent(client, "bad")) > 3)
@@ -200,7 +200,7 @@ def test_a_refused_message_that_is_rendered_anew_is_not_published_too_when_the_a
             raise redis.ConnectionError("the answer was lost")
 
     store.outbox_again = lost
-    beat.parts.publisher._faults["bad"].retry_at = time.monotonic() + 60
+    beat.parts.publisher.faults()["bad"].retry_at = time.monotonic() + 60
     channel.exchange_declare(f"{name}-bad", "direct", durable=True, auto_delete=False)
     channel.queue_declare(f"{name}-bad", durable=True, auto_delete=False)
     channel.queue_bind(f"{name}-bad", f"{name}-bad", "x")
@@ -344,14 +344,15 @@ def test_a_broker_that_vanishes_is_left_without_a_farewell(valkey, beats, name):
     client = valkey.client()
     beat.until(lambda: len(ledger(client, "sent")) > 2)
     publisher, took = beat.parts.publisher, []
-    disconnect = publisher._disconnect
+    link = publisher.link
+    close = link.close
 
     def timed(**kwargs):
         began = time.monotonic()
-        disconnect(**kwargs)
+        close(**kwargs)
         took.append(time.monotonic() - began)
 
-    publisher._disconnect = timed
+    link.close = timed
     proxy.freeze()
     beat.until(lambda: publisher.failing and took)
     assert max(took) < 0.3
@@ -367,7 +368,7 @@ def test_a_connection_that_the_broker_closes_while_idle_costs_no_message_and_no_
     schedule.add("a", "tasks.add", 3600, run_now=True)
     beat.until(lambda: len(ledger(client, "sent")) == 1)
     own_rabbitmq.ctl("close_all_connections", "bye")
-    eventually(lambda: beat.parts.publisher._connection is None, "it has heard of that")
+    eventually(lambda: not beat.parts.publisher.link.connected, "it has heard of that")
     schedule.trigger("a")
     beat.until(lambda: len(ledger(client, "sent")) == 2)
     assert "refuses" not in caplog.text
@@ -377,8 +378,9 @@ def test_a_broker_that_is_away_is_tried_as_often_as_the_longest_pause_says(valke
     url = f"amqp://guest:guest@127.0.0.1:{free_port()}//"  # nothing listens there
     beat = beats(url, {"a": every(0.2)}, **conf(valkey, "q", redlock_beat_retry_pause=0.2)).lead()
     publisher, tries = beat.parts.publisher, []
-    connected = publisher._connected
-    publisher._connected = lambda: tries.append(time.monotonic()) or connected()
+    link = publisher.link
+    connect = link.open
+    link.open = lambda: tries.append(time.monotonic()) or connect()
     beat.until(lambda: len(tries) >= 5)
     assert tries[4] - tries[1] < 1.5
 

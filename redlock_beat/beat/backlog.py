@@ -1,0 +1,164 @@
+"""The outbox items of one term that this process has in hand, from the claim to the removal.
+
+An item is *known* until the broker has taken it, and *held* while it is under way or accepted and not yet removed:
+either way it is never published again by this process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ..clock import monotonic
+from ..errors import mask
+from ..store.client import TROUBLE
+from ..store.item import Item
+from ..store.store import Store
+from .faults import PUT_BACK, Fault, Faults
+from .lease import Term
+
+logger = logging.getLogger("redlock_beat")
+
+#: Accepted items are removed from the outbox so many at a time, or when none is waiting.
+ACK_BATCH = 100
+
+
+class Backlog:
+    """What waits, in its order; what is under way; and what is still to be removed."""
+
+    def __init__(self, store: Store, faults: Faults) -> None:
+        self.store = store
+        self.faults = faults
+        #: The term whose items these are; None for nothing at all.
+        self.term: Term | None = None
+        #: Under way, or accepted and not yet removed.
+        self.held: set[str] = set()
+        self._queue: deque[Item] = deque()
+        self._known: set[str] = set()
+        self._done: list[tuple[str, bool, list[Any]]] = []
+        # Removed since the outbox was last about to be read, see :meth:`take_over`.
+        self._removed: set[str] | None = None
+
+    # --- for the loop ---
+
+    def lead(self, term: Term | None) -> None:
+        """These are the items of this term from now on."""
+        self.term = term
+        if term is None:
+            self._queue.clear()
+            self.faults.clear()
+            self._known.clear()
+
+    def submit(self, items: list[Item]) -> None:
+        """Add these, in this order."""
+        for item in items:
+            if item.id not in self._known and item.id not in self.held:
+                item.term = self.term
+                self._known.add(item.id)
+                self._queue.append(item)
+
+    def unknown(self, load: Callable[[], list[Item]]) -> list[Item]:
+        """What stands in the outbox, as *load* reads it, and is not in hand here."""
+        removed: set[str] = set()
+        self._removed = removed  # what is removed while it is read is not published once more
+        try:
+            # In the order in which an item moves on, so that none slips through between two looks.
+            return [
+                item for item in load()
+                if item.id not in self._known and item.id not in self.held and item.id not in removed
+            ]  # fmt: skip
+        finally:
+            self._removed = None
+
+    def waiting(self) -> int:
+        """Items not yet accepted."""
+        return len(self._queue) + self.faults.count()
+
+    def outstanding(self) -> int:
+        """Items not yet accepted, or accepted and not yet removed."""
+        return len(self._known | self.held)
+
+    # --- for the publisher's thread ---
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits but for what is at fault."""
+        return not self._queue
+
+    def peek(self) -> Item | None:
+        """The item in front."""
+        with contextlib.suppress(IndexError):
+            return self._queue[0]
+        return None
+
+    def next(self) -> Item | None:
+        """The next item of this term; those of an entry at fault wait behind the one that is."""
+        while True:
+            try:
+                item = self._queue.popleft()
+            except IndexError:
+                return None
+            if item.term is self.term and not self.faults.join(item):
+                return item
+
+    def put_back(self, items: Iterable[Item], *, last: bool = False) -> None:
+        """They are to be published yet: at once, or after all others."""
+        for item in reversed(tuple(items)):
+            if item.term is not self.term:
+                continue  # the new term reads the outbox itself
+            fault = self.faults.of(item)
+            if fault is not None:
+                self.faults.schedule(fault, monotonic() + PUT_BACK)
+            elif last:
+                self._queue.append(item)
+            else:
+                self._queue.appendleft(item)
+
+    def gone(self, item: Item) -> None:
+        """Whatever became of it, it is not published again; if it was at fault, its entry goes on."""
+        self._known.discard(item.id)
+        fault = self.faults.of(item)
+        if fault is not None:
+            fault.items.popleft()
+            self.put_back(self.faults.release(item.name, fault))
+
+    def replaced(self, fault: Fault, items: list[Item]) -> None:
+        """These of an entry at fault are out of the outbox; the others of it go on."""
+        for item in items:
+            self._known.discard(item.id)
+            fault.items.remove(item)
+        self.put_back(self.faults.release(items[0].name, fault))
+
+    # --- out of the outbox ---
+
+    def done(self, item: Item) -> None:
+        """The broker has taken it: it is to be removed."""
+        self.gone(item)
+        self._done.append((item.id, not item.at_most_once, item.row))
+
+    @property
+    def much_done(self) -> bool:
+        """Whether it is time to remove what is done."""
+        return len(self._done) >= ACK_BATCH or not self._queue
+
+    def remove(self, *, last: bool = False) -> None:
+        """Remove what is done from the outbox; *last* when nobody is there to try it again."""
+        while self._done:
+            batch = self._done[:ACK_BATCH]
+            try:
+                self.store.outbox_done(batch)
+            except TROUBLE as exc:
+                logger.debug("Accepted messages could not be removed from the outbox yet: %s", mask(exc))
+                if not last:
+                    time.sleep(0.05)
+                return
+            ids = {item_id for item_id, _, _ in batch}
+            removed = self._removed
+            if removed is not None:
+                removed.update(ids)
+            self.held.difference_update(ids)
+            del self._done[: len(batch)]
