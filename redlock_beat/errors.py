@@ -81,8 +81,8 @@ class ScheduleBusy(RedlockBeatError):
 
     def __init__(self, name: str, attempts: int) -> None:
         super().__init__(
-            f"entry {name!r} was changed by others in each of {attempts} attempts to edit it; nothing of this edit is "
-            "in force. Try again, or pause the entry first."
+            f"entry {name!r} was changed by others during each of {attempts} attempts to edit it; nothing of this edit "
+            "is in force. Try again, or pause the entry first."
         )
 
 

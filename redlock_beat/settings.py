@@ -265,5 +265,5 @@ def _refuse_unknown(conf: Any, known: set[str], namespace: str | None) -> None:
             hint = f" Did you mean redlock_beat_{near[0]}?" if near else ""
             accepted = ", ".join(sorted(known))
             raise InvalidSetting(
-                f"{key} is not a setting of redlock_beat.{hint} There are (after redlock_beat_): {accepted}."
+                f"{key} is not a setting of redlock_beat.{hint} The settings are (after redlock_beat_): {accepted}."
             )

@@ -186,8 +186,8 @@ class Broker:
         self.unproved = why
         logger.log(
             level_of(self._pauses.attempts),
-            "Whether the broker at %s is the schedule's Redis is not known: no answer (%s). Nothing is sent until it "
-            "is; what is due stays due. Attempt %d follows in %.2f s.",
+            "The broker at %s does not answer (%s), so it is not known whether it is the schedule's Redis. Nothing is "
+            "sent until that is known; what is due stays due. Attempt %d follows in %.2f s.",
             self.renderer.where(), why, self._pauses.attempts, pause,
         )  # fmt: skip
 

@@ -197,14 +197,14 @@ class Dispatcher:
                     unreadable.add(item_id)
                 self.lease.renew_if_needed(term)
             for item_id in sorted(unreadable - self._unreadable):
-                logger.error("The outbox holds an item %r that cannot be read; it is left where it is.", item_id)
+                logger.error("Item %r of the outbox cannot be read, so it is never published; it stays there.", item_id)
             self._unreadable = unreadable
             items.sort(key=lambda item: (item.nominal, item.id))
             return items
 
         found = self.publisher.take_over(load)
         if found:
-            logger.info("Publishing %d messages that were claimed before.", found)
+            logger.info("Publishing %d messages that were waiting in the outbox.", found)
         self._unsure, self._longer_since = False, None
 
     def _watch_outbox(self, term: Term, length: int, in_hand: int) -> None:

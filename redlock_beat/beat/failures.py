@@ -83,4 +83,4 @@ class FailureLog:
             then = "It is given up" if one.how else "It is set aside, kept in quarantine"
         else:
             then = f"Nothing of it was sent; it is tried again in {one.pause:.1f} s"
-        logger.error("Entry %r could not be %s: %s. %s. Others go on.", one.name, _DONE[one.step], said, then)
+        logger.error("Entry %r could not be %s: %s. %s. Other entries go on.", one.name, _DONE[one.step], said, then)

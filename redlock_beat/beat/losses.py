@@ -47,9 +47,9 @@ class Losses:
         known = self.entries
         were = "" if known is None else f", {known} before"
         self._say(
-            f"Redis has lost data: it counted {before} terms, and counts {now} now; {entries} entries were left in the "
-            f"schedule{were}. What was added or edited at runtime and is not there is lost unless a backup has it; the "
-            f"entries of beat_schedule are written again.", known, entries, before, now,
+            f"Redis has lost data: it counts {now} terms and counted {before} before; the schedule has {entries} "
+            f"entries{were}. Entries and edits made at runtime that are missing are lost, unless you have a backup. "
+            f"The entries of beat_schedule are written again.", known, entries, before, now,
         )  # fmt: skip
 
     def came_back_older(self, exc: Replaced, epoch: int, entries: int) -> None:

@@ -48,7 +48,7 @@ class Pages:
         except Exception as exc:  # noqa: BLE001 - whatever it is, what is in force is sent, and the rest tried again
             self._end()
             logger.error(  # noqa: TRY400 - the traceback may hold a URL
-                "The configuration is not all in force; the rest is tried again in %.0f s:\n%s",
+                "Part of the configuration is not in force; it is tried again in %.0f s:\n%s",
                 AGAIN,
                 traceback_of(exc),
             )
@@ -56,7 +56,7 @@ class Pages:
 
     def _under_way(self) -> Iterator[None] | None:
         if self._left is None and self._sync.lost(self.dispatcher.mark):
-            logger.warning("Redis no longer has the configuration as this beat has written it; it is written again.")
+            logger.warning("Redis has lost part of the configuration that this beat wrote; it is written again.")
             self._left = self._sync.run(self.term)
         if self._left is None and self._sync.unfinished and monotonic() >= self._again_at:
             self._left = self._sync.again(self.term)

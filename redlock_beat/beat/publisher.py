@@ -439,7 +439,7 @@ class Publisher:
         said = mask(f"{type(exc).__name__}: {exc}")
         if self.failing is None:
             logger.warning(
-                "The broker refuses: %s. %d messages wait in the outbox; trying again in %.2f s, then more seldom.",
+                "The broker refuses: %s. %d messages wait in the outbox; trying again in %.2f s, then less often.",
                 said, self.waiting(), pause,
             )  # fmt: skip
         self.failing = said
@@ -457,8 +457,8 @@ class Publisher:
         elif self.failing != BLOCKED:
             self.failing = BLOCKED
             logger.warning(
-                "The broker takes no messages: %s. %d wait in the outbox; what is under way is waited for, and nothing "
-                "more is published until it reads again.",
+                "The broker takes no messages: %s. %d wait in the outbox. Nothing more is published until the broker "
+                "takes messages again.",
                 BLOCKED, self.waiting(),
             )  # fmt: skip
 
@@ -478,8 +478,8 @@ class Publisher:
         self._note(item, "failed", exc)
         self._tell_refused(item, said)
         logger.warning(
-            "Entry %r: the broker refused the message %s by itself (%s); trying it again in %.0f s. The entry sends "
-            "nothing more until it is taken; others go on.",
+            "Entry %r: the broker refused the message %s (%s); it is tried again in %.0f s. The entry sends nothing "
+            "more until the broker takes it. Other entries go on.",
             item.name, item.task_id, said, pause,
         )  # fmt: skip
 

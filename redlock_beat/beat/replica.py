@@ -145,7 +145,7 @@ class Replica:
         if self.leader is not None:
             self.leader.begun = False
         if exc.older is None:
-            logger.info("Redis at %s is another process than before; what is known of it is read again.", self.target)
+            logger.info("Another Redis process answers at %s than before; its state is read again.", self.target)
         elif self.leader is not None:
             self.parts.losses.came_back_older(exc, self.leader.term.epoch, self.parts.dispatcher.entries or 0)
 
@@ -157,7 +157,7 @@ class Replica:
         if publisher.finish(FINISH):
             publisher.close()  # what was accepted is removed from the outbox before another leads
         else:
-            logger.warning("A message is still on its way to the broker after %.0f s; beat ends all the same.", FINISH)
+            logger.warning("A message is still on its way to the broker after %.0f s; beat ends anyway.", FINISH)
         term, self.leader = self.term, None
         self._exit_store.release(term.fence if term else None, self.parts.lease.token)
         if term is not None:

@@ -109,9 +109,9 @@ class Standby:
         if not ok and monotonic() >= self._strange_again_at:
             self._strange_again_at = monotonic() + STRANGE
             logger.error(
-                "The schedule at %s with prefix %r is that of the application %r, and this one is %r: this beat does "
-                "not lead, and nothing of its schedule is sent. Set redlock_beat_prefix to a name of this "
-                "application's own; or, if it is the same application renamed, redlock_beat_application = %r.",
+                "The schedule at %s with prefix %r belongs to the application %r, and this beat runs %r: it does not "
+                "lead, and its schedule is not sent. Set redlock_beat_prefix to a name of this application's own; or, "
+                "if the application was renamed, set redlock_beat_application = %r.",
                 self.target, self.settings.prefix, theirs, ours, theirs,
             )  # fmt: skip
         return ok

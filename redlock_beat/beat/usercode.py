@@ -130,7 +130,7 @@ class UserCode:
                 self.slow[name] = 1
                 self._longest[name] = float("inf")
                 logger.warning(
-                    "Entry %r took more than half a lease to compute or render; from now on it does so alone.", name
+                    "Entry %r took longer than half the lease to compute or render; from now on it runs alone.", name
                 )
 
     def _run_alone(self, term: Term, name: str, work: Callable[[], T], overruns: int) -> T:

@@ -42,7 +42,7 @@ def examine(schedule: Schedule, app: Any = None) -> Iterator[Finding]:
         try:
             yield from check(schedule, app)
         except (RedlockBeatError, *TROUBLE) as exc:
-            yield Finding("error", check.__name__.strip("_"), mask(exc), "Mend that first, then ask again.")
+            yield Finding("error", check.__name__.strip("_"), mask(exc), "Fix that first, then run doctor again.")
             if check is _server:
                 return
 
@@ -106,7 +106,7 @@ def _whole(schedule: Schedule, app: Any) -> Iterator[Finding]:
     for name, why in list(status.left_out.items())[:SHOWN]:
         yield Finding(
             "error", "left out", f"beat_schedule[{name!r}] is not in force: {why}",
-            "Mend it in the configuration and deploy; what may pass by itself is tried again.",
+            "Correct it in the configuration and deploy. What may pass by itself is tried again.",
         )  # fmt: skip
     if status.left_out_total > SHOWN:
         yield Finding("error", "left out", f"and {status.left_out_total - SHOWN} more")
@@ -119,7 +119,7 @@ def _whole(schedule: Schedule, app: Any) -> Iterator[Finding]:
         for name, why in one.refused.items() if one.role == "leader" else ():
             yield Finding(
                 "error", "broker", f"the broker refuses a message of entry {name!r}: {why}",
-                "Mend the entry, or what it needs at the broker; it sends nothing more until then.",
+                "Correct the entry, or what it needs at the broker. It sends nothing more until then.",
             )  # fmt: skip
 
 
@@ -145,8 +145,8 @@ def _entries(schedule: Schedule, app: Any) -> Iterator[Finding]:
             never.append(entry.name)
     if never:
         yield Finding(
-            "warning", "never again", f"{len(never)} of {total} entries have no slot any more: {_some(never)}",
-            "They are finished. Remove them, or give them another schedule.",
+            "warning", "never again", f"{len(never)} of {total} entries have no further slot: {_some(never)}",
+            "They are finished. Remove them, or give each another schedule.",
         )  # fmt: skip
     else:
         yield Finding("ok", "entries", f"{total} entries, each of them paused or with a next slot")
@@ -161,7 +161,7 @@ def _workers(schedule: Schedule, app: Any) -> Iterator[Finding]:
         yield Finding("unknown", "tasks", f"workers could not be asked: {mask(exc)}")
         return
     if not answers:
-        yield Finding("unknown", "tasks", "no worker answered, so whether they know the tasks cannot be said")
+        yield Finding("unknown", "tasks", "no worker answered, so it is not known whether workers know the tasks")
         return
     known = {str(text).split(" ")[0] for texts in answers.values() for text in texts}
     lost: dict[str, str] = {}
@@ -199,7 +199,7 @@ def _settings(schedule: Schedule, app: Any) -> Iterator[Finding]:
         odd += 1
         yield Finding("warning", "settings", why, advice)
     if not odd:
-        yield Finding("ok", "settings", "nothing contradicts")
+        yield Finding("ok", "settings", "no settings contradict each other")
 
 
 def _celery_settings(app: Any) -> Iterator[tuple[str, str]]:

@@ -54,7 +54,7 @@ def _show_status(found: Status, as_json: bool) -> None:
     leader = f"{found.leader}, term {found.epoch}, lease for {found.lease_left:.1f} s" if found.leader else "NOBODY"
     click.secho(f"leader      {leader}", fg="green" if found.leader else "red")
     if found.loss:
-        say(f"loss        {clean(found.loss)} (`redlock health --ack`: you know of it)", 12, "red")
+        say(f"loss        {clean(found.loss)} (`redlock health --ack` acknowledges it)", 12, "red")
     click.echo(f"entries     {found.entries}")
     late = f", the oldest for {span(found.oldest_due)}" if found.overdue and found.oldest_due else ""
     click.echo(f"due now     {found.overdue}{late}")
@@ -74,7 +74,7 @@ def _show_status(found: Status, as_json: bool) -> None:
     if found.replicas:
         click.echo()
         rows = [
-            (f"{one.host}:{one.pid}", one.role, one.version, one.delivery, span(one.age), f"{one.skew:+.3f} s")
+            (f"{one.host}:{one.pid}", one.role, one.version, one.delivery, span(one.age), _skew(one.skew))
             for one in found.replicas
         ]
         table(_REPLICAS, rows, [_ROLES.get(one.role) for one in found.replicas])
@@ -85,6 +85,10 @@ _REPLICAS = (
     Column("CLOCK SKEW", 3),
 )  # fmt: skip
 _ROLES = {"leader": "green", "gone": "red"}
+
+
+def _skew(seconds: float) -> str:
+    return f"{round(seconds, 3) + 0.0:+.3f} s"  # never -0.000
 
 
 def _show_outbox(found: Status) -> None:
@@ -100,7 +104,8 @@ def _show_outbox(found: Status) -> None:
 def _show_rendered(found: Status) -> None:
     for one in found.replicas:
         if one.role == "leader" and one.rendered:
-            click.echo(f"one by one  {sum(one.rendered.values())} of {one.sent} sent were rendered so, which is slower")
+            many = sum(one.rendered.values())  # counted before they are sent
+            click.echo(f"one by one  {many} of {max(many, one.sent)} sent were rendered so, which is slower")
             for why, many in one.rendered.items():
                 _detail(f"{many}: {clean(why)}")
 
@@ -137,7 +142,7 @@ def _some(reasons: Mapping[str, str], total: int) -> Iterator[str]:
 @click.option("--this", "only_this", is_flag=True,
               help="Does the loop of the beat on this machine turn? Never asks Redis.")  # fmt: skip
 @click.option("--max-lag", default="30s", show_default=True, type=SPAN, help="How long something may be due.")
-@click.option("--ack", is_flag=True, help="You know what Redis has lost: do not say it any more.")
+@click.option("--ack", is_flag=True, help="Acknowledge what Redis has lost, so that it is reported no more.")
 @JSON
 def health(schedule: Patient, only_this: bool, max_lag: timedelta, ack: bool, as_json: bool) -> None:
     """Say in one line whether all is well.
@@ -151,7 +156,7 @@ def health(schedule: Patient, only_this: bool, max_lag: timedelta, ack: bool, as
     """
     known = schedule.acknowledge() if ack and not only_this else None
     if known and not as_json:
-        click.echo(f"Taken note of: {known}")
+        click.echo(f"Acknowledged: {known}")
     verdict = this(schedule.settings.heartbeat_file or None) if only_this else schedule.health(max_lag.total_seconds())
     click.echo(json.dumps(asdict(verdict)) if as_json else verdict.why)
     if not verdict.ok:

@@ -36,7 +36,7 @@ def make_entry(
     unknown = sorted(set(policies) - set(POLICIES))
     if unknown:
         raise InvalidSchedule(
-            f"entry {name!r}: {', '.join(unknown)} is not something an entry has. There are {', '.join(POLICIES)}; "
+            f"entry {name!r}: {', '.join(unknown)} is no policy. The policies are {', '.join(POLICIES)}; "
             "what apply_async takes (queue, priority, ...) goes into options."
         )
     if not isinstance(relative, bool):

@@ -78,7 +78,7 @@ def changes_of(entry: Entry, edited: Mapping[str, Any]) -> dict[str, Any]:
     before = editable(entry)
     unknown = sorted(set(edited) - set(EDITABLE))
     if unknown:
-        raise InvalidSchedule(f"{', '.join(unknown)} cannot be edited. There are {', '.join(EDITABLE)}.")
+        raise InvalidSchedule(f"{', '.join(unknown)} cannot be edited. You can edit {', '.join(EDITABLE)}.")
     changed = {key: value for key, value in edited.items() if value != before.get(key)}
     gone = [key for key in before if key not in edited]
     if gone:
@@ -183,7 +183,7 @@ def assigned(data: dict[str, Any], assignment: str) -> None:
             raise InvalidSchedule(f"{path}: the list has {len(place)} elements.")
     elif isinstance(place, dict):
         if place is data and last not in data:
-            raise InvalidSchedule(f"{last!r} cannot be edited. There are {', '.join(data)}.")
+            raise InvalidSchedule(f"{last!r} cannot be edited. You can edit {', '.join(data)}.")
         place[last] = value
     else:
         raise InvalidSchedule(f"{path}: there is nothing inside {place!r}.")

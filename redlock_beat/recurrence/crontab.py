@@ -177,8 +177,8 @@ def _means_what_it_says(text: str, name: str, size: int) -> None:
             raise ValueError(f"a step needs a range or a star: write {first}-{size - 1}/{step}, or */{step}")
         if step and whole == "*" and int(step) > size:
             raise ValueError(
-                f"a step of {step} is more than the field's {size} values, so it would come once in each round of the "
-                "field: take an interval (90m) for every so often, or leave the step out"
+                f"a step of {step} is more than the field's {size} values, so it comes once in each round of the "
+                "field: use an interval (90m) instead, or leave the step out"
             )
 
 

@@ -35,7 +35,7 @@ class Once:
             return cls(reading.instants[0] * MICROS + local % MICROS)
         if reading.instants:
             both = " or ".join(moment(at * MICROS).astimezone(zone(name)).isoformat() for at in reading.instants)
-            raise InvalidSchedule(f"{when} is read twice in {name} (the clock goes back): say which, {both}.")
+            raise InvalidSchedule(f"{when} happens twice in {name} (the clock goes back): say which, {both}.")
         assert reading.gap_end is not None
         end = moment(reading.gap_end * MICROS).astimezone(zone(name))
         early = moment((reading.gap_end - 1) * MICROS).astimezone(zone(name))

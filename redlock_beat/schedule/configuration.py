@@ -88,7 +88,7 @@ def _policies(app: Any, names: Iterable[str]) -> Mapping[str, Any]:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             logger.warning(
-                "redlock_beat_policies[%r] is for no entry: beat_schedule has none of that name.%s",
+                "redlock_beat_policies[%r] has no effect: beat_schedule has no entry of that name.%s",
                 name, f" Did you mean {near[0]!r}?" if near else "",
             )  # fmt: skip
     return given
@@ -102,7 +102,7 @@ def _with_policies(name: str, data: dict[str, Any], policies: Any) -> dict[str, 
     accepted = (*POLICIES, "relative")
     unknown = [str(key) for key in policies if key not in accepted]
     if unknown:
-        raise InvalidSchedule(f"{where}: {', '.join(unknown)} is no policy. There are {', '.join(accepted)}.")
+        raise InvalidSchedule(f"{where}: {', '.join(unknown)} is no policy. The policies are {', '.join(accepted)}.")
     for key, value in policies.items():
         if key in data and data[key] != value:
             raise InvalidSchedule(

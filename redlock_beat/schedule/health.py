@@ -42,7 +42,7 @@ def this(file: str | None = None) -> Verdict:
         if heartbeat.directory() is None:
             return Verdict(
                 False,
-                f"no beat can leave a sign of life here: {heartbeat.nowhere()}. Set redlock_beat_heartbeat_file to a "
+                f"no beat can write its heartbeat here: {heartbeat.nowhere()}. Set redlock_beat_heartbeat_file to a "
                 "file that can be, and ask with --file",
             )
     if not pulses:
@@ -71,7 +71,7 @@ def judged(standing: Standing, outbox: Sequence[str], max_lag: float) -> Verdict
     if not standing.lease:
         return Verdict(False, "nobody leads: nothing is sent")
     if standing.loss:
-        return Verdict(False, f"{standing.loss} `celery redlock health --ack` takes note of it")
+        return Verdict(False, f"{standing.loss} `celery redlock health --ack` acknowledges it")
     if standing.overdue and standing.oldest is not None:
         lag = (standing.now - standing.oldest) / MICROS
         if lag > max_lag:
@@ -82,7 +82,7 @@ def judged(standing: Standing, outbox: Sequence[str], max_lag: float) -> Verdict
             False, f"{standing.outbox} messages wait for the broker, one for {max(waiting):.1f} s ({max_lag:g} allowed)"
         )
     if len(waiting) < len(outbox):
-        return Verdict(False, "the outbox holds what is no item of it and is never published")
+        return Verdict(False, "the outbox holds an item that cannot be read and is never published")
     if standing.quarantine:
         names = sorted(standing.quarantine)
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""

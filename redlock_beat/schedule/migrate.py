@@ -193,7 +193,7 @@ def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | Unfit]:
             models.setdefault(str(row["model"]).rpartition(".")[2], {})[str(row["pk"])] = row["fields"]
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise InvalidSchedule(
-            f"this is not what `manage.py dumpdata django_celery_beat` prints ({exc!r}); nothing was taken."
+            f"this is not what `manage.py dumpdata django_celery_beat` prints ({exc!r}); nothing was imported."
         ) from None
     configuration = None if app is None else read_configuration(app)
     for row in models.get("periodictask", {}).values():

@@ -452,7 +452,8 @@ class Operations:
         unknown = sorted(set(given) - known)
         if unknown:
             raise InvalidSchedule(
-                f"entry {old.name!r}: {', '.join(unknown)} cannot be changed. There are {', '.join(sorted(known))}."
+                f"entry {old.name!r}: {', '.join(unknown)} cannot be changed. You can change "
+                f"{', '.join(sorted(known))}."
             )
         lost = [part for part in ("task", "args", "kwargs", "options", "expires") if part in given]
         if old.reference and lost:

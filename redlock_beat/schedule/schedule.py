@@ -259,7 +259,7 @@ class Reading(Connected):
         return self.ask(self.operations.health(max_lag))
 
     def acknowledge(self) -> str | None:
-        """You know what Redis has lost: :meth:`health` need not say it any more. What that was, or None.
+        """Acknowledge what Redis has lost, so that :meth:`health` reports it no more. What that was, or None.
 
         >>> schedule.acknowledge()   # doctest: +SKIP
         """

@@ -126,7 +126,7 @@ def check(lines: Iterable[str]) -> int:
         data = _read_line(text, number)
         if number == 1:
             if data.get("redlock_beat") != "export":
-                raise InvalidSchedule("this is not an export of redlock_beat: its first line does not say so.")
+                raise InvalidSchedule("this is not an export of redlock_beat: its first line is another.")
             if data.get("version") != VERSION:
                 raise InvalidSchedule(
                     f"this export is of version {data.get('version')!r}; this release reads {VERSION}."
@@ -142,7 +142,7 @@ def check(lines: Iterable[str]) -> int:
             _arrival(data, number)
     if not ended:
         raise InvalidSchedule(
-            f"the export ends after line {number} without saying so: it is half a file, and nothing of it was taken."
+            f"the export ends after line {number} without its last line: the file is cut off, and nothing was imported."
         )
     return count
 
@@ -172,9 +172,9 @@ def _read_line(text: str, number: int) -> dict[str, Any]:
     try:
         data = json.loads(text, parse_constant=_no_constant)
     except ValueError as exc:
-        raise InvalidSchedule(f"line {number} is not JSON ({exc}); nothing was taken.") from None
+        raise InvalidSchedule(f"line {number} is not JSON ({exc}); nothing was imported.") from None
     if not isinstance(data, dict):
-        raise InvalidSchedule(f"line {number} is not an object; nothing was taken.")
+        raise InvalidSchedule(f"line {number} is not an object; nothing was imported.")
     return data
 
 
@@ -196,9 +196,9 @@ def _arrival(data: dict[str, Any], number: int) -> Arrival | tuple[str, str] | N
             raise InvalidSchedule("its state does not belong to its definition")
         return Arrival(entry, state, str(data.get("configured", KEEP)))
     except InvalidSchedule as exc:
-        raise InvalidSchedule(f"line {number}: {exc} Nothing was taken.") from None
+        raise InvalidSchedule(f"line {number}: {exc} Nothing was imported.") from None
     except (KeyError, TypeError, ValueError) as exc:
-        raise InvalidSchedule(f"line {number} is not one of an export ({exc!r}); nothing was taken.") from None
+        raise InvalidSchedule(f"line {number} is not a line of an export ({exc!r}); nothing was imported.") from None
 
 
 def _taken(

@@ -139,7 +139,7 @@ class Target:
         parts = self._parts()[0]
         query = dict(parse_qsl(parts.query))
         for name in sorted(set(query) - _QUERY):
-            logger.warning("The Redis URL's option %r is not one of a Redis client and is left out.", name)
+            logger.warning("The option %r of the Redis URL is not one of redis-py's and is ignored.", name)
             query.pop(name)
         options: dict[str, Any] = {
             "socket_timeout": settings.socket_timeout,
@@ -382,9 +382,9 @@ class Listener:
         self._move_at = monotonic() + self._moves.next()
         if self._moves.attempts == 6:
             logger.warning(
-                "The wake-up subscription is never seen by the server that holds the schedule (is there a proxy "
-                "between that keeps subscriptions elsewhere?). Nothing is lost: edits are felt at the next renewal, "
-                "and a leader that dies is replaced after the TTL."
+                "The server that holds the schedule does not see this beat's wake-up subscription (does a proxy keep "
+                "subscriptions on another server?). Nothing is lost: edits take effect at the next renewal, and a "
+                "leader that dies is replaced after the TTL."
             )
         else:
             logger.debug("The wake-up subscription is not where the schedule is (a failover?); subscribing again.")

@@ -23,7 +23,7 @@ def test_a_beat_of_another_application_leads_nothing_and_archives_nothing(server
     stands_by(beats(server, OTHER, redlock_beat_application="two"))
     assert client.hkeys(K.entries) == ["one's"]
     assert client.hlen(K.archive) == 0
-    assert caplog.text.count("that of the application 'one', and this one is 'two'") == 1
+    assert caplog.text.count("belongs to the application 'one', and this beat runs 'two'") == 1
     assert "redlock_beat_prefix" in caplog.text
     beats(server, ENTRY, redlock_beat_application="one").lead()
 
@@ -31,7 +31,7 @@ def test_a_beat_of_another_application_leads_nothing_and_archives_nothing(server
 def test_it_says_so_at_once_while_the_other_application_leads(valkey, beats, caplog):
     beats(valkey, ENTRY, redlock_beat_application="one").lead()
     beats(valkey, OTHER, redlock_beat_application="two").tick()
-    assert "that of the application 'one'" in caplog.text
+    assert "belongs to the application 'one'" in caplog.text
 
 
 def test_an_application_that_comes_in_between_the_look_and_the_term_is_found_out(valkey, beats):

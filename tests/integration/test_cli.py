@@ -321,7 +321,7 @@ def test_moving(cli, valkey, tmp_path):
     cli("import", file, code=1, answer="n\n")
     assert "1 added, 1 changed." in cli("import", file, answer="y\n")
     assert json.loads(cli("import", file, "--json"))["unchanged"] == 2
-    assert "half a file" in cli("import", "-", "--yes", code=1, answer='{"redlock_beat": "export", "version": 1}\n')
+    assert "cut off" in cli("import", "-", "--yes", code=1, answer='{"redlock_beat": "export", "version": 1}\n')
     assert "there is no schedule of a RedBeat" in cli("import-redbeat", "--yes", code=1)
     client = valkey.client()
     definition = {"name": "their", "task": "t", "args": [], "kwargs": {}, "options": {}, "enabled": True,

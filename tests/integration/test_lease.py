@@ -357,7 +357,7 @@ def test_a_subscription_that_is_never_seen_is_made_anew_ever_more_seldom_and_tha
         a.listener._move_at = 0.0
         a.noted(False)
         a.stay_subscribed()
-    assert "is there a proxy" in caplog.text
+    assert "does a proxy keep" in caplog.text
     assert other.look()[1]
 
 

@@ -101,14 +101,14 @@ def test_a_dry_run_says_what_would_be_changed_and_changes_nothing(here, valkey):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda lines: lines[:-1], "half a file"),
+        (lambda lines: lines[:-1], "cut off"),
         (lambda lines: lines[:1] + lines[2:], "it is damaged"),
         (lambda lines: lines[1:], "not an export"),
-        (lambda lines: [], "half a file"),
+        (lambda lines: [], "cut off"),
         (lambda lines: [*lines[:-1], lines[-1][:-3]], "is not JSON"),
         (lambda lines: [*lines, lines[1]], "more after the end"),
         (lambda lines: [lines[0], "[]", *lines[2:]], "not an object"),
-        (lambda lines: [lines[0], "{}", *lines[2:]], "not one of an export"),
+        (lambda lines: [lines[0], "{}", *lines[2:]], "not a line of an export"),
         (lambda lines: [lines[0].replace('"version":1', '"version":9'), *lines[1:]], "version 9"),
         (lambda lines: [lines[0], lines[1].replace('"kind":"interval"', '"kind":"magic"'), *lines[2:]], "magic"),
         (lambda lines: [lines[0], "x" * (transfer.MAX_LINE + 1), *lines[2:]], "is longer than"),

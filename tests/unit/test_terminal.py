@@ -82,3 +82,14 @@ def test_times_are_read_in_the_zone_and_seen_from_now(text, past, expected):
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(InvalidSchedule):
         instant(text, "Europe/Berlin", lambda: NOON)
+
+
+def test_numbers_of_a_status_do_not_contradict_each_other(capsys):
+    from types import SimpleNamespace
+
+    from redlock_beat.cli import watching
+
+    leader = SimpleNamespace(role="leader", rendered={"it is a canvas": 4}, sent=3)
+    watching._show_rendered(SimpleNamespace(replicas=[leader]))
+    assert "4 of 4 sent" in capsys.readouterr().out
+    assert (watching._skew(-0.0001), watching._skew(-0.0012)) == ("+0.000 s", "-0.001 s")
