@@ -58,7 +58,8 @@ from ..settings import Settings
 from ..store.client import TROUBLE
 from ..store.item import Item, stamp
 from ..store.pipeline import Wire
-from ..store.store import Due, DueItem, Many, Store, due_of, steps_due
+from ..store.requests import Step
+from ..store.store import Due, DueItem, Many, Store, steps_due
 from .cache import Cache
 from .lease import Lease, Term
 from .usercode import UserError
@@ -308,11 +309,10 @@ class Express:
             self.heartbeat(term), self.lease.owner, json.dumps(columns, ensure_ascii=False), *messages,
         ]  # fmt: skip
         keys = [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.beats, k.outbox]
-        return wire.script("commit_many", keys, args, _outcome)
+        return wire.request(Step(_outcome, "commit_many", keys, args))
 
     def _look(self, wire: Wire, term: Term, skip: int, limit: int) -> bytes:
-        step = steps_due(self.store.keys, term.fence, limit, self.lease.token, "", skip)
-        return wire.script(step.script, step.keys, step.args, due_of)
+        return wire.request(steps_due(self.store.keys, term.fence, limit, self.lease.token, "", skip))
 
     def _timed(self, size: int, took: float) -> None:
         """Redis took so long for so many: how many it shall be from now on."""
@@ -623,6 +623,4 @@ def _fault(exc: Exception) -> str:
 
 def _outcome(got: Any) -> tuple[str, str]:
     """What became of each, and why those failed that did."""
-    if got[0] != 1:
-        raise Deposed
-    return str(got[1]), str(got[2])
+    return str(got[0]), str(got[1])

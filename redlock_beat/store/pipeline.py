@@ -16,6 +16,7 @@ from redis.exceptions import NoScriptError
 
 from . import lua
 from .client import node_of
+from .requests import Step
 
 
 def packed(words: Sequence[Any]) -> bytes:
@@ -69,10 +70,10 @@ class Wire:
                 connection.read_response()
                 self._loaded.add(_sha(name))
 
-    def script(self, name: str, keys: Sequence[str], args: Sequence[Any], read: Callable[[Any], Any]) -> bytes:
-        """A script's call, packed; its answer will be read by *read*. Send it with :meth:`send`."""
-        self._readers.append(read)
-        return packed(["EVALSHA", _sha(name), len(keys), *keys, *args])
+    def request(self, step: Step[Any]) -> bytes:
+        """A script's call, packed; its answer will be read as the request says. Send it with :meth:`send`."""
+        self._readers.append(step.answer)
+        return packed(["EVALSHA", _sha(step.script), len(step.keys), *step.keys, *step.args])
 
     def send(self, *commands: bytes) -> None:
         """Send commands; their answers wait in order."""

@@ -21,6 +21,9 @@ KEEP, DROP = "=", "-"
 #: What an edit may expect instead of a state: nothing there, something there, anything.
 ABSENT, PRESENT, ANY = "", "+", "*"
 
+#: What every script says for which the term is over.
+DEPOSED = "DEPOSED"
+
 #: Edits in one script: all or none of them, and well below 10 ms.
 PAGE = 500
 
@@ -39,9 +42,20 @@ class Step(Generic[T]):
     #: Whether it changes something: then an answer that never came leaves the outcome unknown.
     writes: bool = False
 
+    def answer(self, got: Any) -> T:
+        """The answer as it reads; :class:`Deposed` when a script says that the term it was called for is over."""
+        if got == DEPOSED:
+            raise Deposed
+        return self.read(got)
+
 
 #: Something on its way: it asks for steps, is sent the answers, and ends with its result.
 Asking = Generator[Step[Any], Any, T]
+
+
+def counted(words: Sequence[Any]) -> list[Any]:
+    """A list among the arguments of a script: its length and its words; see ``words.lua``."""
+    return [len(words), *words]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +68,12 @@ class Fence:
 
     @property
     def words(self) -> tuple[str, int, int]:
-        """The first three arguments of every fenced script."""
+        """The first three arguments of every script that is called for a term."""
         return (self.text, self.epoch, self.ttl_ms)
+
+
+#: What stands in the place of a fence where anybody may call, in no term.
+NO_FENCE = Fence("", 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +173,7 @@ def read(keys: Keys, names: Sequence[str]) -> Step[tuple[int, list[Stored]]]:
     """Redis's time, and some entries (:data:`PAGE` at most) as they stand at that instant."""
 
     def parse(got: Any) -> tuple[int, list[Stored]]:
-        found = [Stored(name, *got[2 + 3 * i : 5 + 3 * i]) for i, name in enumerate(names)]
-        return int(got[0]) * MICROS + int(got[1]), found
+        return int(got[0]), [Stored(name, *got[1 + 3 * i : 4 + 3 * i]) for i, name in enumerate(names)]
 
     return Step(parse, "read", [keys.entries, keys.state, keys.due], names)
 
@@ -193,20 +210,17 @@ def edit(
 ) -> Step[Conflict | list[int]]:
     """Apply edits, all or none (or, with *each*, those that compare; the indexes left out are returned)."""
     names_of = [
-        keys.entries, keys.state, keys.due, keys.configured, keys.archive, keys.quarantine, keys.manual, keys.config,
-        keys.lease, keys.epoch, keys.slow,
+        keys.lease, keys.epoch, keys.entries, keys.state, keys.due, keys.configured, keys.archive, keys.quarantine,
+        keys.manual, keys.config, keys.slow,
     ]  # fmt: skip
     if request is not None:
         names_of.append(keys.request(request))
-    words = fence.words if fence else ("", 0, 0)
-    args: list[Any] = [*words, keys.wake, "each" if each else "all", config, len(edits)]
+    args: list[Any] = [*(fence or NO_FENCE).words, keys.wake, "each" if each else "all", config, len(edits)]
     for one in edits:
         args.extend(one.words())
 
     def parse(got: Any) -> Conflict | list[int]:
         answer = str(got)
-        if answer == "deposed":
-            raise Deposed
         if answer.startswith("conflict "):
             _, index, state = answer.split(" ", 2)
             return Conflict(int(index), state)
@@ -265,7 +279,7 @@ def by_hand(keys: Keys, cursor: str, count: int) -> Step[tuple[str, list[tuple[s
 
 def cancel(keys: Keys, items: Sequence[str], ledger_size: int, row: Sequence[Any]) -> Step[int]:
     """Cancel manual items; how many were there."""
-    return Step(int, "cancel", [keys.manual, keys.ledger], [ledger_size, len(items), *items, *row], writes=True)
+    return Step(int, "cancel", [keys.manual, keys.ledger], [ledger_size, *counted(items), *counted(row)], writes=True)
 
 
 def outbox_sample(keys: Keys) -> Step[list[str]]:

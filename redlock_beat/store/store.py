@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ..clock import MICROS, from_score, score
-from ..errors import Deposed, UnsupportedServer
+from ..clock import from_score, score
+from ..errors import UnsupportedServer
 from . import lua
 from . import requests as steps
 from .client import Target
 from .keys import Keys
-from .requests import KEEP, PAGE, Asking, Conflict, Edit, Fence, Step, Stored, T
+from .requests import KEEP, NO_FENCE, PAGE, Asking, Conflict, Edit, Fence, Step, Stored, T, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +101,13 @@ class Occurrence:
         """The arguments of the script."""
         out: list[Any] = [
             self.name, "m" if self.manual else "d", self.expected, self.state, self.score_after, self.state_after,
-            self.retry_score, self.retry_state, "1" if self.away else "0", len(self.pushes),
+            self.retry_score, self.retry_state, "1" if self.away else "0",
         ]  # fmt: skip
-        for push in self.pushes:
-            out.append(len(push))
-            out.extend(push)
-        out.append(len(self.rows))
-        for row in self.rows:
-            out.append(len(row))
-            out.extend(row)
-        out.append(len(self.failed_row))
-        out.extend(self.failed_row)
-        return out
+        for lists in (self.pushes, self.rows):
+            out.append(len(lists))
+            for one in lists:
+                out += counted(one)
+        return out + counted(self.failed_row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,13 +156,13 @@ class Store:
     def run(self, step: Step[T]) -> T:
         """Take one step."""
         if step.script:
-            return step.read(self._run(step.script, step.keys, step.args))
+            return step.answer(self._run(step.script, step.keys, step.args))
         if len(step.commands) == 1:
-            return step.read(self.client.execute_command(*step.commands[0]))
+            return step.answer(self.client.execute_command(*step.commands[0]))
         pipe = self.client.pipeline(transaction=False)
         for words in step.commands:
             pipe.execute_command(*words)
-        return step.read(pipe.execute())
+        return step.answer(pipe.execute())
 
     def close(self) -> None:
         """Close the connections; they are made again when they are needed."""
@@ -184,6 +179,11 @@ class Store:
             result: T = done.value
             return result
 
+    def _fenced(self, name: str, keys: Sequence[str], fence: Fence, args: Sequence[Any], read: Any = int) -> Any:
+        """Run a script that is called for a term; :class:`Deposed` when that is over."""
+        k = self.keys
+        return self.run(Step(read, name, [k.lease, k.epoch, *keys], [*fence.words, *args]))
+
     def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         script = self._scripts.get(name)
         if script is None:
@@ -195,7 +195,7 @@ class Store:
     def hello(self) -> Hello:
         """First contact; :class:`UnsupportedServer` when the server can never work."""
         probe = self.keys.request("probe")
-        why, seconds, rest, version, policy, limit = self._run("hello", [probe], [])
+        why, now, version, policy, limit = self._run("hello", [probe], [])
         lowered = str(why).lower()
         if "unknown" in lowered and "command" in lowered:
             raise UnsupportedServer(
@@ -203,7 +203,7 @@ class Store:
                 f"GETDEL: {why}). redlock_beat needs Redis 6.2 or newer, or Valkey. Upgrade it, or point "
                 "redlock_beat_url at one that is."
             )
-        return Hello(int(seconds) * MICROS + int(rest), str(version), str(policy), int(limit or 0))
+        return Hello(int(now), str(version), str(policy), int(limit or 0))
 
     def now(self) -> int:
         """Redis's time."""
@@ -220,11 +220,8 @@ class Store:
     def look(self, token: str, heartbeat: str) -> Look:
         """Who leads; writes the heartbeat of this replica when one is given."""
         k = self.keys
-        held, left, holder, own, uptime, replid, seconds, rest = self._run(
-            "look", [k.lease, k.beats], [token, heartbeat]
-        )
-        now = int(seconds) * MICROS + int(rest)
-        return Look(str(held), int(left), bool(holder), bool(own), int(uptime), str(replid), now)
+        held, left, holder, own, uptime, replid, now = self._run("look", [k.lease, k.beats], [token, heartbeat])
+        return Look(str(held), int(left), bool(holder), bool(own), int(uptime), str(replid), int(now))
 
     def acquire(self, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = "") -> tuple[Fence | str, bool]:
         """Stand for election: the fence of the term, or the text of the lease that another holds.
@@ -237,23 +234,16 @@ class Store:
 
     def renew(self, fence: Fence, ttl_ms: int | None = None) -> None:
         """Renew the term, perhaps for longer; :class:`Deposed` when it is over."""
-        text, epoch, own = fence.words
-        if self._run("renew", [self.keys.lease, self.keys.epoch], [text, epoch, ttl_ms or own]) != 1:
-            raise Deposed
+        self._fenced("renew", [], replace(fence, ttl_ms=ttl_ms or fence.ttl_ms), [])
 
     def release(self, fence: Fence | None, token: str) -> bool:
         """Give the term back and tell the others."""
         k = self.keys
-        text, epoch = (fence.text, fence.epoch) if fence else ("", "")
-        return bool(self._run("release", [k.lease, k.epoch, k.beats], [text, epoch, token, k.wake]))
+        return bool(self._fenced("release", [k.beats], fence or NO_FENCE, [token, k.wake]))
 
     def introduce(self, fence: Fence, application: str) -> str:
         """Leave the application's name where none stands; the name that stands there."""
-        k = self.keys
-        found = str(self._run("introduce", [k.lease, k.epoch, k.application], [*fence.words, application]))
-        if not found:
-            raise Deposed
-        return found
+        return str(self._fenced("introduce", [self.keys.application], fence, [application], list)[0])
 
     def note_loss(self, what: str, seconds: int) -> None:
         """Keep for so long what Redis has lost. Unfenced: whoever notices it is right."""
@@ -281,37 +271,31 @@ class Store:
         """Turn due occurrences into sent ones; what became of each."""
         k = self.keys
         args: list[Any] = [
-            *fence.words, self.settings.ledger_size, broker_db, k.db, token, heartbeat, len(occurrences),
+            self.settings.ledger_size, broker_db, k.db, token, heartbeat, len(occurrences),
         ]  # fmt: skip
         for one in occurrences:
             args.extend(one.words())
-        got = self._run("commit", [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.manual, k.beats], args)
-        if got[0] != 1:
-            raise Deposed
-        return [str(one) for one in got[1:]]
+        keys = [k.due, k.state, k.entries, k.ledger, k.manual, k.beats]
+        return [str(one) for one in self._fenced("commit", keys, fence, args, list)]
 
     def quarantine(self, fence: Fence, entries: Sequence[SetAside]) -> int:
         """Set entries aside; how many were, for one that has changed meanwhile is not."""
         k = self.keys
-        args: list[Any] = [*fence.words, self.settings.ledger_size, len(entries)]
+        args: list[Any] = [self.settings.ledger_size, len(entries)]
         for one in entries:
             retry = "" if one.retry is None else score(one.retry)
-            args.extend((one.name, one.state, one.report, retry, one.state_then, len(one.row), *one.row))
-        got = self._run("quarantine", [k.lease, k.epoch, k.due, k.state, k.quarantine, k.ledger], args)
-        if got == -1:
-            raise Deposed
-        return int(got)
+            args.extend((one.name, one.state, one.report, retry, one.state_then, *counted(one.row)))
+        return int(self._fenced("quarantine", [k.due, k.state, k.quarantine, k.ledger], fence, args))
 
     def drop_manual(self, fence: Fence, items: Sequence[Drop]) -> None:
         """Remove manual items that are not sent, or put them off."""
         k = self.keys
         for i in range(0, len(items), PAGE):
             page = items[i : i + PAGE]
-            args: list[Any] = [*fence.words, self.settings.ledger_size, len(page)]
+            args: list[Any] = [self.settings.ledger_size, len(page)]
             for one in page:
-                args.extend((one.item, "" if one.retry is None else score(one.retry), len(one.row), *one.row))
-            if self._run("drop_manual", [k.lease, k.epoch, k.manual, k.ledger], args) == -1:
-                raise Deposed
+                args.extend((one.item, "" if one.retry is None else score(one.retry), *counted(one.row)))
+            self._fenced("drop_manual", [k.manual, k.ledger], fence, args)
 
     def waiting(self, items: Sequence[str]) -> set[str]:
         """Which of these manual items still wait."""
@@ -354,12 +338,9 @@ class Store:
 
     def outbox_load(self, fence: Fence) -> Iterator[tuple[str, str]]:
         """Every item in the outbox, re-stamped as this term's: (id, item as stamped)."""
-        k, cursor = self.keys, "0"
+        cursor = "0"
         while True:
-            got = self._run("outbox_load", [k.lease, k.epoch, k.outbox], [*fence.words, cursor, 100])
-            if got[0] != 1:
-                raise Deposed
-            _, cursor, found = got
+            cursor, found = self._fenced("outbox_load", [self.keys.outbox], fence, [cursor, 100], list)
             for i in range(0, len(found), 2):
                 yield found[i], found[i + 1]
             if str(cursor) == "0":
@@ -367,38 +348,33 @@ class Store:
 
     def outbox_take(self, fence: Fence, item_id: str, item: str) -> bool:
         """Take an item out before it is published at most once; whether this beat may publish it."""
-        k = self.keys
-        got = self._run("outbox_take", [k.lease, k.epoch, k.outbox], [*fence.words, item_id, item])
-        if got == -1:
-            raise Deposed
-        return bool(got)
+        return bool(self._fenced("outbox_take", [self.keys.outbox], fence, [item_id, item]))
 
     def outbox_done(self, rows: Sequence[tuple[str, bool, list[Any]]]) -> int:
         """Remove items by id, each with its ledger row; the flag: only if it was still there."""
         args: list[Any] = [self.settings.ledger_size, len(rows)]
         for item_id, must, row in rows:
-            args.extend((item_id, int(must), len(row), *row))
+            args.extend((item_id, int(must), *counted(row)))
         return int(self._run("outbox_done", [self.keys.outbox, self.keys.ledger], args))
 
     def outbox_again(self, fence: Fence, items: Sequence[tuple[str, str]]) -> None:
         """Have items rendered anew: each leaves the outbox, and its manual item is due now."""
         k = self.keys
         words = [word for item in items for word in item]
-        if self._run("outbox_again", [k.lease, k.epoch, k.outbox, k.manual], [*fence.words, k.wake, *words]) == -1:
-            raise Deposed
+        self._fenced("outbox_again", [k.outbox, k.manual], fence, [k.wake, len(items), *words])
 
     def put_off(
         self, fence: Fence, entries: Sequence[tuple[str, str, str, int]], manual: Sequence[tuple[str, int]]
     ) -> None:
         """Let entries (name, expected score and state, until when) and manual items wait."""
         k = self.keys
-        args: list[Any] = [*fence.words, len(entries)]
+        args: list[Any] = [len(entries)]
         for name, expected, state, until in entries:
             args.extend((name, expected, state, score(until)))
+        args.append(len(manual))
         for item, until in manual:
             args.extend((item, score(until)))
-        if self._run("put_off", [k.lease, k.epoch, k.due, k.state, k.manual], args) == -1:
-            raise Deposed
+        self._fenced("put_off", [k.due, k.state, k.manual], fence, args)
 
     def state(self, name: str) -> str | None:
         """The text of an entry's state."""
@@ -436,11 +412,7 @@ class Store:
 
     def config_mark(self, fence: Fence, begun: str, mark: str) -> bool:
         """The configuration is synced; False when Redis no longer has what the sync began with."""
-        k = self.keys
-        got = self._run("config_mark", [k.lease, k.epoch, k.config], [*fence.words, begun, mark])
-        if got == -1:
-            raise Deposed
-        return bool(got)
+        return bool(self._fenced("config_mark", [self.keys.config], fence, [begun, mark]))
 
     def left_out(self) -> str | None:
         """What the last sync said of the configured entries that are not in force; None when all are."""
@@ -449,9 +421,7 @@ class Store:
 
     def leave_out(self, fence: Fence, record: str) -> None:
         """Say which configured entries are not in force, and why ('' when all are)."""
-        k = self.keys
-        if self._run("left_out", [k.lease, k.epoch, k.left_out], [*fence.words, record]) == -1:
-            raise Deposed
+        self._fenced("left_out", [self.keys.left_out], fence, [record])
 
     def configured(self, names: Sequence[str] | None = None) -> dict[str, str]:
         """Name -> digest of what the configuration last said, of some names or of all; read in pages."""
@@ -493,16 +463,14 @@ def steps_due(keys: Keys, fence: Fence, limit: int, token: str, heartbeat: str, 
 
 def due_of(got: Any) -> Due:
     """The answer of ``due.lua``."""
-    if got[0] != 1:
-        raise Deposed
-    _, seconds, rest, ahead, outbox, names, scores, states, texts, manual, total, backlog, quarantined, *here = got
+    now, ahead, outbox, names, scores, states, texts, manual, total, backlog, quarantined, *here = got
     entries: list[DueItem] = []
     if names:
         found = json.loads(names)
         columns = (found, json.loads(scores), json.loads(states), _definitions(texts, len(found)))
         entries = [DueItem(name, when, state or None, data) for name, when, state, data in zip(*columns, strict=True)]
     return Due(
-        int(seconds) * MICROS + int(rest),
+        int(now),
         from_score(ahead) if ahead else None,
         int(outbox),
         entries,
@@ -554,13 +522,13 @@ class AsyncStore:
             script = self._scripts.get(step.script)
             if script is None:
                 script = self._scripts[step.script] = self.client.register_script(lua.source(step.script))
-            return step.read(await script(keys=list(step.keys), args=list(step.args)))
+            return step.answer(await script(keys=list(step.keys), args=list(step.args)))
         if len(step.commands) == 1:
-            return step.read(await self.client.execute_command(*step.commands[0]))
+            return step.answer(await self.client.execute_command(*step.commands[0]))
         pipe = self.client.pipeline(transaction=False)
         for words in step.commands:
             pipe.execute_command(*words)
-        return step.read(await pipe.execute())
+        return step.answer(await pipe.execute())
 
     async def close(self) -> None:
         """Close the connections."""

@@ -1,12 +1,21 @@
 """The atomic steps, one a file, each headed by its KEYS, ARGV and what it returns.
 
-A line ``-- include: name`` is replaced by that file when a script is loaded.
+A line ``-- include: name`` is replaced by that file when a script is loaded, the first time it stands in a script;
+the included files are ``words`` (the arguments, one after the other), ``time``, ``ledger``, ``entry``, ``place``,
+``probe``, ``presence``, ``wake``, ``term`` and ``fence``.
+
+**Conventions.** A script that writes for a leader begins with ``fence``: its first two keys are the lease and the
+counter of terms, its first three arguments (``the fence`` in the headers) the lease text, the epoch and the TTL in ms.
+When the term is over every one of them answers ``DEPOSED``, and no script answers that for anything else. Arguments
+are words; a list is its length and its words. Times are answered in microseconds.
 """
 
 from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
+
+_INCLUDE = "-- include: "
 
 
 @cache
@@ -16,11 +25,15 @@ def source(name: str) -> str:
     >>> "PEXPIRE" in source("renew")
     True
     """
-    text = files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+    return "\n".join(_lines(name, set()))
+
+
+def _lines(name: str, known: set[str]) -> list[str]:
     lines = []
-    for line in text.splitlines():
-        if line.startswith("-- include: "):
-            lines.append(source(line.removeprefix("-- include: ").strip()))
-        else:
+    for line in files(__package__).joinpath(f"{name}.lua").read_text("utf-8").splitlines():
+        if not line.startswith(_INCLUDE):
             lines.append(line)
-    return "\n".join(lines)
+        elif (included := line.removeprefix(_INCLUDE).strip()) not in known:
+            known.add(included)
+            lines += _lines(included, known)
+    return lines

@@ -1,15 +1,16 @@
 -- Cancel manual items that wait, and say so in the ledger. Anyone may: a leader that has one in hand finds it gone.
 -- KEYS: manual, ledger
--- ARGV: ledger size, how many items, the items, words of the ledger row (its count is added)
+-- ARGV: ledger size, how many items, the items, words of the ledger row: how many, the words (its count is added)
 -- returns: how many were there
+-- include: words
+-- include: ledger
+local manual, ledger = KEYS[1], KEYS[2]
+local ledger_size, items, row = word(), words(), words()
 local gone = 0
-for i = 3, 2 + ARGV[2] do gone = gone + redis.call('ZREM', KEYS[1], ARGV[i]) end
-if gone > 0 and tonumber(ARGV[1]) > 0 then
-  local time = redis.call('TIME')
-  local row = {unpack(ARGV, 3 + ARGV[2])}
+for _, item in ipairs(items) do gone = gone + redis.call('ZREM', manual, item) end
+if gone > 0 then
   row[#row + 1] = 'count'
   row[#row + 1] = gone
-  redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[1], '*',
-    'at', time[1] .. string.format('%06d', tonumber(time[2])), unpack(row))
+  note(ledger, ledger_size, row)
 end
 return gone

@@ -6,7 +6,7 @@
 -- occurrence's error touches another's.
 --
 -- KEYS: lease, epoch, due, state, entries, ledger, manual, beats
--- ARGV: lease text, epoch, ttl in ms, ledger size, broker's database number, schedule's,
+-- ARGV: the fence, ledger size, broker's database number, schedule's,
 --       token, heartbeat, number of occurrences, then for each:
 --   name, source ('d' due, 'm' manual),
 --   d: expected score; m: the manual item,
@@ -17,40 +17,18 @@
 --   number of pushes, each: how many words, the words,
 --   number of ledger rows, each: how many words, the words,
 --   words of the ledger row of a failure: how many, the words
--- returns: {0} when the term is over; {1, what became of each: 'ok', 'stale' or 'failed: why'}
+-- returns: what became of each: 'ok', 'stale' or 'failed: why'
 -- include: fence
-if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return {0} end
-local time = redis.call('TIME')
-local now = time[1] .. string.format('%06d', tonumber(time[2]))
-local first = redis.pcall('HSET', KEYS[8], ARGV[7], ARGV[8])
-if type(first) == 'table' and first.err and string.find(first.err, 'OOM', 1, true) then return first end
-renew_term(KEYS[1], ARGV[1], ARGV[3])
+-- include: ledger
+-- include: entry
+-- include: place
+-- include: probe
+local due, state, entries, ledger, manual, beats = KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
+local ledger_size, broker_db, own_db, token, heartbeat = word(), word(), word(), word(), word()
+local refused = out_of_memory('HSET', beats, token, heartbeat)
+if refused then return refused end
+renew_term()
 
-local ledger_size, broker_db, own_db = tonumber(ARGV[4]), ARGV[5], ARGV[6]
-local at = 10
-local function word()
-  local found = ARGV[at]
-  at = at + 1
-  return found
-end
-local function words()
-  local found = {}
-  for i = 1, tonumber(word()) do found[i] = word() end
-  return found
-end
-local function rows()
-  local found = {}
-  for i = 1, tonumber(word()) do found[i] = words() end
-  return found
-end
-local function note(row, why)
-  if ledger_size == 0 or #row == 0 then return end
-  if why then
-    row[#row + 1] = 'why'
-    row[#row + 1] = string.sub(why, 1, 300)
-  end
-  redis.pcall('XADD', KEYS[6], 'MAXLEN', '~', ledger_size, '*', 'at', now, unpack(row))
-end
 local function take_back(pushes, done)
   for i = done, 1, -1 do
     local push = pushes[i]
@@ -78,51 +56,50 @@ local function deliver(pushes, away)
   return why
 end
 
-local answer = {1}
-for i = 1, tonumber(ARGV[9]) do
-  local name, source, expected, state = word(), word(), word(), word()
+local answer = {}
+for i = 1, tonumber(word()) do
+  local name, source, expected, text = word(), word(), word(), word()
   local score_after, state_after, retry_score, retry_state = word(), word(), word(), word()
   local away = word() == '1'
   local pushes, sent, failed = rows(), rows(), words()
   local current
   if source == 'm' then
-    current = redis.call('ZSCORE', KEYS[7], expected)
+    current = redis.call('ZSCORE', manual, expected)
   else
-    local score = redis.call('ZSCORE', KEYS[3], name)
-    current = score and tonumber(score) == tonumber(expected) and redis.call('HGET', KEYS[4], name) == state
+    current = unchanged(due, state, name, expected, text)
   end
   if not current then
     answer[#answer + 1] = 'stale'
   else
     local definition = nil
     if source == 'm' then
-      redis.call('ZREM', KEYS[7], expected)
+      redis.call('ZREM', manual, expected)
     elseif state_after == '' then
-      definition = redis.call('HGET', KEYS[5], name)
-      redis.call('ZREM', KEYS[3], name)
-      redis.call('HDEL', KEYS[4], name)
-      redis.call('HDEL', KEYS[5], name)
+      definition = redis.call('HGET', entries, name)
+      redis.call('ZREM', due, name)
+      redis.call('HDEL', state, name)
+      redis.call('HDEL', entries, name)
     else
-      redis.call('HSET', KEYS[4], name, state_after)
-      if score_after == '' then
-        redis.call('ZREM', KEYS[3], name)
-      else
-        redis.call('ZADD', KEYS[3], score_after, name)
-      end
+      redis.call('HSET', state, name, state_after)
+      place(due, name, score_after)
     end
     local why = deliver(pushes, away)
     if why then
       if source == 'm' then
-        redis.call('ZADD', KEYS[7], retry_score, expected)
+        redis.call('ZADD', manual, retry_score, expected)
       else
-        if definition then redis.call('HSET', KEYS[5], name, definition) end
-        redis.call('HSET', KEYS[4], name, retry_state)
-        redis.call('ZADD', KEYS[3], retry_score, name)
+        if definition then redis.call('HSET', entries, name, definition) end
+        redis.call('HSET', state, name, retry_state)
+        redis.call('ZADD', due, retry_score, name)
       end
-      note(failed, why)
+      if #failed > 0 then
+        failed[#failed + 1] = 'why'
+        failed[#failed + 1] = string.sub(why, 1, 300)
+      end
+      note(ledger, ledger_size, failed)
       answer[#answer + 1] = 'failed: ' .. why
     else
-      for _, row in ipairs(sent) do note(row) end
+      for _, row in ipairs(sent) do note(ledger, ledger_size, row) end
       answer[#answer + 1] = 'ok'
     end
   end

@@ -1,9 +1,9 @@
 -- First contact: can this server run us at all? GETDEL came with 6.2, the oldest that can.
 -- KEYS: a key that does not exist
--- returns: {why not or '', now in s, its microseconds, version, maxmemory policy, maxmemory}
+-- returns: {why not or '', now, version, maxmemory policy, maxmemory}
+-- include: time
 local probe = redis.pcall('GETDEL', KEYS[1])
 local why = type(probe) == 'table' and probe.err or ''
-local time = redis.call('TIME')
 local version, policy, limit = '', '', ''
 local info = redis.pcall('INFO', 'server')
 if type(info) == 'string' then
@@ -14,4 +14,4 @@ if type(info) == 'string' then
   policy = string.match(info, 'maxmemory_policy:([%w-]+)') or ''
   limit = string.match(info, 'maxmemory:(%d+)') or ''
 end
-return {why, time[1], time[2], version, policy, limit}
+return {why, now, version, policy, limit}

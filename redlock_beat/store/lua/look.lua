@@ -2,8 +2,12 @@
 -- KEYS: lease, beats
 -- ARGV: own token, own heartbeat ('' for none now)
 -- returns: {lease text or '', ms left, 1 when the holder's subscription is seen here, 1 when the own one is,
---           seconds the server is up, replication id, now in s, its microseconds}
+--           seconds the server is up, replication id, now}
+-- include: words
+-- include: time
 -- include: presence
+local lease, beats = KEYS[1], KEYS[2]
+local own, heartbeat = word(), word()
 local uptime, replid = 0, ''
 local info = redis.pcall('INFO', 'replication')
 if type(info) == 'string' then
@@ -13,9 +17,8 @@ if type(info) == 'string' then
 end
 info = redis.pcall('INFO', 'server')
 if type(info) == 'string' then uptime = tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) or 0 end
-local time = redis.call('TIME')
-if ARGV[2] ~= '' then redis.pcall('HSET', KEYS[2], ARGV[1], ARGV[2]) end
-local held = redis.call('GET', KEYS[1])
-local holder = held and present(KEYS[1], string.match(held, '^(%S*)'))
-return {held or '', held and redis.call('PTTL', KEYS[1]) or 0, holder and 1 or 0, present(KEYS[1], ARGV[1]) and 1 or 0,
-        uptime, replid, time[1], time[2]}
+if heartbeat ~= '' then redis.pcall('HSET', beats, own, heartbeat) end
+local held = redis.call('GET', lease)
+local holder = held and present(lease, string.match(held, '^(%S*)'))
+return {held or '', held and redis.call('PTTL', lease) or 0, holder and 1 or 0, present(lease, own) and 1 or 0,
+        uptime, replid, now}

@@ -1,19 +1,21 @@
 -- Items of the outbox that the broker refuses, of an entry that was edited since: they are rendered anew.
 -- KEYS: lease, epoch, outbox, manual
--- ARGV: lease text, epoch, ttl in ms, wake channel, then for each: id, manual item
--- returns: -1 when the term is over, else how many were there
+-- ARGV: the fence, wake channel, how many, then for each: id, manual item
+-- returns: how many were there
 -- include: fence
-if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return -1 end
-local now = redis.call('TIME')[1]
-local moved = 0
-for i = 5, #ARGV, 2 do
+-- include: time
+-- include: wake
+local outbox, manual = KEYS[3], KEYS[4]
+local channel, moved = word(), 0
+for i = 1, tonumber(word()) do
+  local id, item = word(), word()
   -- Added first: a full server refuses that, and then nothing is lost.
-  if redis.call('HEXISTS', KEYS[3], ARGV[i]) == 1 then
-    redis.call('ZADD', KEYS[4], now, ARGV[i + 1])
-    redis.call('HDEL', KEYS[3], ARGV[i])
+  if redis.call('HEXISTS', outbox, id) == 1 then
+    redis.call('ZADD', manual, seconds, item)
+    redis.call('HDEL', outbox, id)
     moved = moved + 1
   end
 end
-renew_term(KEYS[1], ARGV[1], ARGV[3])
-redis.pcall('PUBLISH', ARGV[4], 'edit')
+renew_term()
+wake(channel, 'edit')
 return moved

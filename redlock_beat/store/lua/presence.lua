@@ -7,8 +7,8 @@ local function on_cluster()
   return type(info) == 'string' and string.find(info, 'cluster_enabled:1', 1, true) ~= nil
 end
 
-local function present(lease_key, token)
-  local channel = string.sub(lease_key, 1, -6) .. 'beat:' .. token
+local function present(lease, token)
+  local channel = string.sub(lease, 1, -6) .. 'beat:' .. token
   local counted = redis.pcall('PUBSUB', 'NUMSUB', channel)
   if not counted.err and counted[2] > 0 then return true end
   if not on_cluster() then return false end

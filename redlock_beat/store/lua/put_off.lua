@@ -1,20 +1,22 @@
 -- Entries and manual items that have to wait: each is put where its time says, and is otherwise left as it is.
 -- KEYS: lease, epoch, due, state, manual
--- ARGV: lease text, epoch, ttl in ms, number of entries, then for each: name, expected score, expected state,
---       score then; after them for each manual item: item, score then
--- returns: -1 when the term is over, else how many were put off
+-- ARGV: the fence, number of entries, then for each: name, expected score, expected state, score then;
+--       number of manual items, then for each: item, score then
+-- returns: how many were put off
 -- include: fence
-if not term_holds(KEYS[1], KEYS[2], ARGV[1], ARGV[2]) then return -1 end
-local at, done = 5, 0
-for i = 1, tonumber(ARGV[4]) do
-  local score = redis.call('ZSCORE', KEYS[3], ARGV[at])
-  if score and tonumber(score) == tonumber(ARGV[at + 1])
-     and redis.call('HGET', KEYS[4], ARGV[at]) == ARGV[at + 2] then
-    redis.call('ZADD', KEYS[3], 'XX', ARGV[at + 3], ARGV[at])
+-- include: entry
+local due, state, manual = KEYS[3], KEYS[4], KEYS[5]
+local done = 0
+for i = 1, tonumber(word()) do
+  local name, score, text, later = word(), word(), word(), word()
+  if unchanged(due, state, name, score, text) then
+    redis.call('ZADD', due, 'XX', later, name)
     done = done + 1
   end
-  at = at + 4
 end
-for i = at, #ARGV, 2 do done = done + redis.call('ZADD', KEYS[5], 'XX', 'CH', ARGV[i + 1], ARGV[i]) end
-renew_term(KEYS[1], ARGV[1], ARGV[3])
+for i = 1, tonumber(word()) do
+  local item, later = word(), word()
+  done = done + redis.call('ZADD', manual, 'XX', 'CH', later, item)
+end
+renew_term()
 return done

@@ -1,12 +1,13 @@
 -- Read entries as they are at one instant.
 -- KEYS: entries, state, due
 -- ARGV: names
--- returns: {now in s, its microseconds, definition or false, state or false, score or false, ...}
-local time = redis.call('TIME')
-local answer = {time[1], time[2]}
+-- returns: {now, definition or false, state or false, score or false, ...}
+-- include: time
+local entries, state, due = KEYS[1], KEYS[2], KEYS[3]
+local answer = {now}
 for _, name in ipairs(ARGV) do
-  answer[#answer + 1] = redis.call('HGET', KEYS[1], name)
-  answer[#answer + 1] = redis.call('HGET', KEYS[2], name)
-  answer[#answer + 1] = redis.call('ZSCORE', KEYS[3], name)
+  answer[#answer + 1] = redis.call('HGET', entries, name)
+  answer[#answer + 1] = redis.call('HGET', state, name)
+  answer[#answer + 1] = redis.call('ZSCORE', due, name)
 end
 return answer
