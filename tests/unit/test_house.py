@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -100,3 +101,14 @@ def test_every_public_name_has_a_docstring():
     assert set(redlock_beat.__all__) <= set(dir(redlock_beat))
     with pytest.raises(AttributeError):
         redlock_beat.nothing  # noqa: B018
+
+
+def test_the_map_for_contributors_leads_to_files_that_are_there():
+    root = PACKAGE.parent
+    rows = [line.split("|")[1:-1] for line in (root / "CONTRIBUTING.md").read_text("utf-8").splitlines() if "|" in line]
+    assert len(rows) > 10
+    for what, start, tests in rows[2:]:
+        for path in re.findall(r"`([a-z_/]+(?:\.[a-z]+|/))`", start):
+            assert (PACKAGE / path).exists() or (root / path).exists(), (what, path)
+        for path in re.findall(r"`([a-z_/]+(?:\.[a-z]+|/))`", tests):
+            assert (root / "tests" / path).exists(), (what, path)
