@@ -30,10 +30,10 @@ _HOMES = {
     "AsyncSchedule": "schedule.aio",
     "Batch": "schedule.schedule",
     "AsyncBatch": "schedule.aio",
-    "Slot": "schedule.operations",
-    "Happened": "schedule.operations",
-    "Foreseen": "schedule.operations",
-    "Waiting": "schedule.operations",
+    "Slot": "schedule.answers",
+    "Happened": "schedule.answers",
+    "Foreseen": "schedule.answers",
+    "Waiting": "schedule.answers",
     "Status": "schedule.status",
     "Verdict": "schedule.health",
     "Hook": "hooks",
@@ -127,8 +127,8 @@ if TYPE_CHECKING:
     from .hooks import Event, Hook, add_hook, remove_hook
     from .recurrence import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
     from .schedule.aio import AsyncBatch, AsyncSchedule
+    from .schedule.answers import Foreseen, Happened, Slot, Waiting
     from .schedule.health import Verdict
-    from .schedule.operations import Foreseen, Happened, Slot, Waiting
     from .schedule.schedule import Batch, Schedule
     from .schedule.status import Status
     from .settings import Settings

@@ -17,7 +17,8 @@ from ..entries.document import all_assigned, changes_of, document, editable
 from ..entries.entry import Entry
 from ..errors import InvalidSchedule, RedlockBeatError
 from ..recurrence import Crontab, RRule, Solar, as_spec
-from ..schedule.operations import BACKFILL_LIMIT, Waiting, slots_between
+from ..schedule.answers import Waiting
+from ..schedule.operations import BACKFILL_LIMIT, slots_between
 from .checking import misfit
 from .looking import iso, when
 from .terminal import Clock, Column, clean, progress, table

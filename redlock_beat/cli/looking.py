@@ -18,9 +18,11 @@ from ..entries.document import document
 from ..entries.entry import Entry
 from ..entries.policies import next_slot
 from ..errors import NoSuchEntry
+from ..schedule.answers import Foreseen, Happened
+from ..schedule.changes import uncomputable
 from ..schedule.configuration import edited
 from ..schedule.edits import readable
-from ..schedule.operations import Foreseen, Happened, _glob, uncomputable
+from ..schedule.operations import glob
 from ..store import requests as steps
 from ..store.requests import PAGE
 from .terminal import Clock, Column, Stream, bursts, clean, cut, fields, progress, relative, span, table
@@ -136,7 +138,7 @@ _ORDER: dict[str, Callable[[Entry], Any]] = {
 def _each_name(schedule: Patient, prefix: str | None, advance: Callable[[int], None]) -> Iterator[str]:
     keys, cursor = schedule.keys, "0"
     while True:
-        cursor, names = schedule.ask(steps.names(keys, cursor, _glob(prefix) if prefix else None, _NAMES))
+        cursor, names = schedule.ask(steps.names(keys, cursor, glob(prefix) if prefix else None, _NAMES))
         advance(len(names))
         yield from names
         if cursor == "0":

@@ -18,10 +18,11 @@ from ..settings import Settings
 from ..store import requests as steps
 from ..store.requests import Asking, Step
 from ..store.store import AsyncStore
+from .answers import Foreseen, Happened, Slot, Waiting
 from .base import TROUBLE, Base, asking
 from .batch import Progress, Recorder
+from .changes import Change, Transfer
 from .health import Verdict
-from .operations import Change, Foreseen, Happened, Slot, Transfer, Waiting
 from .status import Status
 from .turns import AsyncTurns, async_heard
 

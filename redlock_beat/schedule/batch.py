@@ -8,7 +8,8 @@ from typing import Any, Unpack
 from ..entries.entry import Changes, Policies
 from ..errors import InvalidSchedule
 from ..store.requests import Asking
-from .operations import BATCH_LIMIT, Change, Operations, Transfer
+from .changes import Change, Transfer
+from .operations import BATCH_LIMIT, Operations
 
 #: Told how many more edits have been applied.
 Progress = Callable[[int], None]

@@ -23,8 +23,8 @@ from ..settings import Settings
 from ..store import requests as steps
 from ..store.keys import Keys
 from ..store.requests import ABSENT, ANY, DROP, KEEP, PAGE, Asking, Edit, Stored
+from .changes import Change
 from .edits import readable, updated
-from .operations import Change
 from .schedule import Schedule
 
 VERSION = 1
