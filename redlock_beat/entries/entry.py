@@ -92,19 +92,35 @@ class Entry:
 class Policies(TypedDict, total=False):
     """What an entry may be given by name, besides its task and its schedule."""
 
+    #: False: it is paused, and sends nothing.
     enabled: bool
+    #: A text for people, up to 1,000 characters.
     note: str | None
+    #: The zone whose wall clock the schedule is read on; Celery's ``timezone`` when it is left out.
     timezone: str | tzinfo | None
+    #: A slot lost when the clock goes forward: sent at the first instant ``after`` the gap, or left out (``skip``).
     dst_gap: Literal["after", "skip"]
+    #: A slot whose time comes twice when the clock goes back: sent the ``first`` time or ``both`` times; ``auto``
+    #: is ``both`` for crontabs of every hour or with a star in the minute or hour, else ``first``.
     dst_fold: Literal["auto", "first", "both"]
+    #: What is sent after an outage: ``once`` is the newest slot, ``all`` every slot up to a limit, and ``skip``
+    #: the newest if it is not later than *grace* (a minute when there is none).
     missed: Literal["once", "skip", "all"]
+    #: How late a slot may be sent; a later one is missed. Seconds, a timedelta, or a text such as ``10m``.
     grace: float | timedelta | str | None
+    #: A slot is sent up to this long after its time; every replica computes the same delay.
     jitter: float | timedelta | str
+    #: The first instant at which there may be a slot; intervals are then counted from it.
     starts: datetime | None
+    #: The last instant at which there may be a slot.
     ends: datetime | None
+    #: How often it is sent at most; then it is finished.
     max_runs: int | None
+    #: Whether a finished entry stays to be looked at, instead of being removed.
     keep: bool
+    #: For brokers other than the schedule's own Redis: what a crash at the wrong moment may do, repeat or lose.
     delivery: Literal["at_least_once", "at_most_once"]
+    #: When a message that no worker has taken is of no use any more: after a span, or at an instant.
     expires: float | timedelta | datetime | str | None
 
 
