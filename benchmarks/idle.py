@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 
 from redlock_beat import Schedule
+from redlock_beat.clock import micros
 from redlock_beat.store.keys import Keys
 from tests.beats import Beat, Process, make_app
 from tests.servers import Server, eventually
@@ -79,7 +80,7 @@ def _turns(size: int, stack: contextlib.ExitStack) -> Callable[[], float]:
     def turn() -> float:
         for name in names:
             uid, rev, _nominal, *rest = client.hget(K.state, name).split(" ")
-            now = schedule._store.now()
+            now = micros(schedule.now())
             client.hset(K.state, name, " ".join([uid, rev, str(now), *rest]))
             client.zadd(K.due, {name: now / 1e6})
         beat.parts.lease.renew(beat.term)

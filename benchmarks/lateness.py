@@ -13,6 +13,7 @@ from typing import Any
 from celery.schedules import crontab
 
 from redlock_beat import Schedule
+from redlock_beat.clock import micros
 from tests.beats import Process, ledger
 from tests.servers import Server, eventually
 
@@ -58,7 +59,7 @@ def _lateness(rate: int, seconds: int) -> list[float]:
             for i in range(rate):
                 batch.add(f"e{i}", "tasks.add", 1.0, args=(i,))
         # Spread over the second: entries made in one page are due at one instant.
-        now = schedule._store.now()
+        now = micros(schedule.now())
         for i in range(rate):
             uid, rev, _, *rest = client.hget("{redlock-beat}:state", f"e{i}").split(" ")
             definition = json.loads(client.hget("{redlock-beat}:entries", f"e{i}"))

@@ -199,6 +199,27 @@ def test_both_schedules_have_the_same_methods_with_the_same_arguments():
     assert shape(Batch) == shape(AsyncBatch)
 
 
+def test_one_step_and_a_whole_operation_are_asked_in_the_same_way(schedule, valkey):
+    schedule.add("a", "tasks.add", 60)
+    operations = schedule.operations
+    before, seconds = schedule.now(), valkey.client().time()[0]
+    assert abs(before.timestamp() - seconds) <= 2
+    assert schedule.ask(operations.size()) == 1
+    assert schedule.ask(operations.entry("a"))[1].name == "a"
+
+    async def ask():
+        async with AsyncSchedule.from_url(valkey.url()) as same:
+            return await same.now(), await same.ask(operations.size()), (await same.ask(operations.entry("a")))[1]
+
+    now, size, entry = asyncio.run(ask())
+    assert now >= before
+    assert (size, entry) == (1, schedule["a"])
+
+
+def test_a_schedule_that_never_reached_its_cluster_is_closed_without_asking_it():
+    Schedule.from_url("redis+cluster://127.0.0.1:1").close()
+
+
 def test_the_whole_schedule_on_an_event_loop(valkey, beats):
     from datetime import UTC, datetime
 
