@@ -141,7 +141,7 @@ class Beat:
         if self._thread is not None:
             self._thread.join(20)
         if self.built:
-            self.parts.publisher.stopping = True
+            self.parts.publisher.stop()
             self.parts.listener.close()
 
 

@@ -8,7 +8,8 @@
 ``losses``      Redis has less than it had; ``troubles``: the pauses when it does not serve us
 ``dispatch``    due entries -> messages -> commits; ``express`` is its quick way
 ``usercode``    the code of entries, run under watch; ``failures``: attempts that failed
-``publisher``   the outbox -> another broker: the loop; ``backlog``: what is in hand; ``faults``: what is refused
+``publisher``   the outbox -> another broker: the thread; ``backlog``: what is in hand; ``faults``: what is refused
+``delivery``    one message or many at a time; ``outcomes``: what became of them, and of the broker
 ``senders``     the connection to it, a plain and a confirming sender; ``confirms``: how an AMQP broker answers
 ``configured``  the configuration -> Redis, by the leader alone
 ``metrics``     the hook that feeds Prometheus (an extra); ``cache``: decoded entries

@@ -127,8 +127,8 @@ class Dispatcher:
         self.renderer = renderer
         self.publisher = publisher
         self.broker = broker
-        publisher.on_published = self._accepted
-        publisher.on_refused = self._refused
+        publisher.outcomes.on_published = self._accepted
+        publisher.outcomes.on_refused = self._refused
         self.cache = Cache(settings.cache_size)
         self.code = UserCode(settings, store, lease, self._flush)
         self.failure_log = FailureLog()

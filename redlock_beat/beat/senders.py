@@ -200,14 +200,18 @@ class Link:
             producer = self.app.amqp.Producer(connection, auto_declare=False)
             self._connection, self._producer, self.fresh = connection, producer, True
         if self.sender is None:
-            self.sender = self._confirming() or PlainSender(self._producer, self._accepted)
+            self.sender = self._confirming() or PlainSender(self._producer, self._took)
         return self.sender
+
+    def _took(self, item: Item) -> None:
+        self.fresh = False
+        self._accepted(item)
 
     def _confirming(self) -> Sender | None:
         """A channel of the broker's that confirms in its own time; None where the transport has none."""
         if self._connection.transport.driver_type == "amqp":
             with contextlib.suppress(AttributeError), self.bounded():  # another library behind the name
-                confirms = Confirms(self._connection, self.app.amqp.Producer, self._accepted, self._waits)
+                confirms = Confirms(self._connection, self.app.amqp.Producer, self._took, self._waits)
                 return ConfirmingSender(self, self._producer, confirms)
         return None
 

@@ -266,7 +266,7 @@ def test_a_removal_that_fails_is_repeated_and_an_error_does_not_end_the_thread(p
         return done(rows)
 
     publisher.store.outbox_done = failing
-    publisher.on_published = lambda item: said.append(item) or 1 / 0
+    publisher.outcomes.on_published = lambda item: said.append(item) or 1 / 0
     publisher.lead(term(publisher.store))
     publisher.submit([one])
     eventually(lambda: client.hlen(K.outbox) == 0)

@@ -160,7 +160,7 @@ def test_a_new_leader_finds_an_outbox_full_of_refused_messages_and_goes_on(valke
     schedule = {"bad": every(0.1, exchange=f"{name}-bad", routing_key="x"), "good": every(0.2)}
     more = conf(valkey, name, redlock_beat_outbox_limit=5)
     first = beats(rabbitmq(), schedule, **more).lead()
-    first.parts.publisher.stopping = True  # nothing is published; the claims go on until the outbox is full
+    first.parts.publisher.stop()  # nothing is published; the claims go on until the outbox is full
     client = valkey.client()
     first.until(lambda: client.hlen(K.outbox) == 5)
     first.crash()
