@@ -170,4 +170,4 @@ def emit(event: Event) -> None:
         except Exception as exc:  # noqa: BLE001 - a hook is foreign code
             if id(hook) not in _complained:
                 _complained.add(id(hook))
-                logger.warning("A hook failed (%r: %s); beat goes on. This is said once.", hook, mask(repr(exc)))
+                logger.warning("A hook failed (%r: %s); beat goes on. It is logged once.", hook, mask(repr(exc)))

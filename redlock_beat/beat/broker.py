@@ -171,7 +171,7 @@ class Broker:
         self.db = proof.db
         if proof.why.startswith("refused"):
             logger.warning(
-                "The broker may be this very Redis, but a script may not reach its database (%s), so messages go "
+                "The broker may be the schedule's Redis, but a script cannot reach its database (%s), so messages go "
                 "through the outbox. Allow SELECT to this user, or use one database number for both.", mask(proof.why),
             )  # fmt: skip
         if self._announced and was != (True, self.renderer.direct):

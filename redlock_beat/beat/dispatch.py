@@ -568,7 +568,7 @@ class Dispatcher:
                 self._silent.add(entry.name)
                 logger.warning(
                     "Entry %r published nothing: its task decided not to send, or used a producer of its own. "
-                    "That is in the ledger; it is said here once.",
+                    "The ledger has each such occurrence; the log says it once.",
                     entry.name,
                 )
         elif rendered.direct:
@@ -606,7 +606,9 @@ class Dispatcher:
             try:
                 items.append((text, from_score(due), ManualItem.parse(text)))
             except ValueError as exc:
-                logger.warning("A manual item cannot be read and is dropped: %.200s (%.200s)", text, exc)
+                logger.warning(
+                    "A trigger or backfilled slot in Redis cannot be read and is dropped: %.200s (%.200s)", text, exc
+                )
                 row = ["is", "skipped", "epoch", term.epoch, "why", f"a manual item that cannot be read: {text[:200]}"]
                 drops.append(Drop(text, row=row))
         names = list(dict.fromkeys(item.entry for _, _, item in items))

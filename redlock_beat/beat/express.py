@@ -443,7 +443,7 @@ class Express:
 
     def _leave(self, item: DueItem, why: str, left: list[DueItem]) -> None:
         """This one goes the other way, which is slower."""
-        words = "Entry %r is rendered by itself, which is slower: %s. Each reason is said once."
+        words = "Entry %r is rendered by itself, which is slower: %s. Each reason is logged once."
         self.reasons.say(why, logging.INFO, words, item.name, why)
         self.why[item.name] = why
         left.append(item)
@@ -460,7 +460,7 @@ class Express:
         self.reasons.say(
             why, logging.WARNING,
             "Entry %r cannot take the quick way and is rendered by itself, which is slower: %s. That is a fault of "
-            "redlock_beat, please report it. It is said once.\n%s", item.name, why, traceback_of(exc),
+            "redlock_beat, please report it. It is logged once.\n%s", item.name, why, traceback_of(exc),
         )  # fmt: skip
         return why
 

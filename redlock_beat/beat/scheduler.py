@@ -168,7 +168,7 @@ class RedisScheduler(Scheduler):
     def _end_if_orphaned(self) -> None:
         """Under ``worker -B``: when the worker is gone, end. An orphan must not lead."""
         if self.parent is not None and os.getppid() != self.parent:
-            logger.warning("The worker this beat was embedded in is gone; ending.")
+            logger.warning("The worker this beat was embedded in is gone; beat ends.")
             self.close()
             raise SystemExit(0)
 
