@@ -127,7 +127,7 @@ def test_a_loss_is_noticed_by_a_standby_when_a_beat_that_knew_nothing_leads_sinc
     beats(valkey, {"a": HOUR}).lead()
     assert not losses(told)
     standby.until(lambda: losses(told), "the loss is noticed")
-    assert client.get(K.loss)
+    standby.until(lambda: client.get(K.loss), "it is noted")
 
 
 def test_a_redis_that_came_back_older_in_mid_term_is_a_loss(kept, beats, told):
@@ -140,7 +140,7 @@ def test_a_redis_that_came_back_older_in_mid_term_is_a_loss(kept, beats, told):
     beat.tick()
     falls_back(kept)
     beat.until(lambda: losses(told), "the loss is noticed")
-    assert "s older" in client.get(K.loss)
+    assert "s older" in beat.until(lambda: client.get(K.loss), "it is noted")
 
 
 def test_a_redis_that_came_back_with_all_it_had_has_lost_nothing(kept, beats, told):

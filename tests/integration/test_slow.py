@@ -150,7 +150,7 @@ def test_an_entry_that_is_costly_to_count_does_not_stop_the_messages(valkey, bea
     eventually(lambda: sent(client, "old") and len(sent(client, "good")) >= 5, "both are sent")
     (row,) = ledger(client, "missed")
     assert row["least"] == "1"
-    assert 10 < int(row["count"]) < 28_800
+    assert 1 <= int(row["count"]) < 28_800
     assert client.get(K.epoch) == "1"
     assert schedule.history("old")[-1].at_least
 
