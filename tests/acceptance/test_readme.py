@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
-from redlock_beat import Schedule
+from redlock_beat import Schedule, Settings
 from tests.beats import make_app
 
 ROOT = Path(__file__).parents[2]
@@ -42,3 +44,27 @@ def test_ci_runs_exactly_the_test_command_of_the_readme():
     script = (ROOT / ".ci" / "run").read_text("utf-8")
     assert install in script
     assert f"\n{test}\n" in script
+
+
+def test_the_tables_name_every_setting_policy_verb_and_metric():
+    from prometheus_client import CollectorRegistry
+
+    from redlock_beat.beat.metrics import PrometheusHook
+    from redlock_beat.cli import redlock
+    from redlock_beat.entries.entry import POLICIES
+
+    sections = {}
+    for part in (ROOT / "README.md").read_text("utf-8").split("\n### ")[1:]:
+        heading, _, text = part.partition("\n")
+        cells = [line.split("|") for line in text.split("\n## ")[0].splitlines() if line.startswith("| ")]
+        sections[heading] = {name for row in cells for name in re.findall(r"`([a-z_-]+)", row[1] + row[2])}
+    registry = CollectorRegistry()
+    PrometheusHook(registry)
+    metrics = {
+        one.name.removeprefix("redlock_beat_") + ("_total" if one.type == "counter" else "")
+        for one in registry.collect()
+    }
+    assert {one.name for one in fields(Settings)} - {"cron_grace"} <= sections["Settings"]
+    assert set(POLICIES) <= sections["Policies of an entry"]
+    assert set(redlock.commands) <= sections["From the command line"]
+    assert metrics <= sections["Watching it"]
