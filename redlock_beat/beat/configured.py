@@ -41,8 +41,9 @@ from ..errors import InvalidSchedule, mask, traceback_of
 from ..schedule.configuration import Configuration, Configured
 from ..schedule.edits import created, readable, updated
 from ..settings import Settings
-from ..store.requests import ABSENT, ANY, DROP, PAGE, Edit, Stored
+from ..store.requests import PAGE
 from ..store.store import Store
+from ..store.values import ABSENT, ANY, DROP, Edit, Stored
 from .lease import Lease, Term
 from .usercode import UserCode, UserError
 

@@ -29,8 +29,8 @@ from ..messages.renderer import Rendered, Renderer, task_id
 from ..recurrence import Once
 from ..settings import Settings
 from ..store.item import AS_IT_IS, Item, stamp, unstamp
-from ..store.requests import ANY, DROP, KEEP, Edit, Stored
-from ..store.store import Drop, Due, DueItem, Occurrence, SetAside, Store
+from ..store.store import Store
+from ..store.values import ANY, DROP, KEEP, Drop, Due, DueItem, Edit, Occurrence, SetAside, Stored
 from .broker import Broker
 from .cache import Cache
 from .express import BYTES, Express

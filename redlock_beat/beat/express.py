@@ -55,11 +55,12 @@ from ..messages.template import (
 )
 from ..recurrence import Crontab, Once, Rules
 from ..settings import Settings
+from ..store import requests
 from ..store.client import TROUBLE
 from ..store.item import Item, stamp
 from ..store.pipeline import Wire
-from ..store.requests import Step
-from ..store.store import Due, DueItem, Many, Store, steps_due
+from ..store.store import Store
+from ..store.values import Due, DueItem, Many
 from .cache import Cache
 from .lease import Lease, Term
 from .usercode import UserError
@@ -296,23 +297,15 @@ class Express:
             return None
 
     def _commit(self, wire: Wire, term: Term, batch: _Batch) -> bytes:
-        k = self.store.keys
-        columns: dict[str, list[Any]] = {"q": [], "n": [], "s": [], "t": [], "a": [], "u": [], "i": [], "m": []}
-        messages: list[bytes | str] = []
-        for key, many in batch.groups.items():
-            columns["q"].append([key, len(many.rows)])
-            for letter, values in zip("nstauim", zip(*many.rows, strict=True), strict=False):
-                columns[letter] += values
-            messages += many.messages
-        args = [
-            *term.fence.words, self.settings.ledger_size, self.broker_db, k.db, self.lease.token,
-            self.heartbeat(term), self.lease.owner, json.dumps(columns, ensure_ascii=False), *messages,
-        ]  # fmt: skip
-        keys = [k.lease, k.epoch, k.due, k.state, k.entries, k.ledger, k.beats, k.outbox]
-        return wire.request(Step(_outcome, "commit_many", keys, args))
+        return wire.request(
+            requests.commit_many(
+                self.store.keys, term.fence, batch.groups, self.settings.ledger_size, self.broker_db, self.lease.token,
+                self.heartbeat(term), self.lease.owner,
+            )
+        )  # fmt: skip
 
     def _look(self, wire: Wire, term: Term, skip: int, limit: int) -> bytes:
-        return wire.request(steps_due(self.store.keys, term.fence, limit, self.lease.token, "", skip))
+        return wire.request(requests.due(self.store.keys, term.fence, limit, self.lease.token, "", skip))
 
     def _timed(self, size: int, took: float) -> None:
         """Redis took so long for so many: how many it shall be from now on."""
@@ -619,8 +612,3 @@ def _fault(exc: Exception) -> str:
     """What an error that nobody foresaw is counted under: its kind and place, not its text, which may be any."""
     last = traceback.extract_tb(exc.__traceback__)[-1]
     return f"an unexpected {type(exc).__name__} in {Path(last.filename).name}, line {last.lineno}"
-
-
-def _outcome(got: Any) -> tuple[str, str]:
-    """What became of each, and why those failed that did."""
-    return str(got[0]), str(got[1])

@@ -63,8 +63,8 @@ from dataclasses import dataclass
 from ..clock import RedisClock, monotonic
 from ..settings import Settings
 from ..store.client import Listener
-from ..store.requests import Fence, Held
-from ..store.store import Look, Store
+from ..store.store import Store
+from ..store.values import Fence, Held, Look
 
 #: Seconds between two looks of a standby.
 LOOK = 0.25

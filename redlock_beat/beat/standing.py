@@ -9,7 +9,7 @@ from .. import hooks
 from ..clock import MICROS, monotonic
 from ..schedule.status import epoch_of, owner_of
 from ..store import requests
-from ..store.requests import Census
+from ..store.values import Census
 from .lease import LOOK, Term
 from .parts import Parts
 

@@ -23,7 +23,7 @@ from ..errors import EntryExists, InvalidSchedule, NoSuchEntry, RedlockBeatError
 from ..recurrence import Interval
 from ..settings import Settings
 from ..store.keys import Keys
-from ..store.requests import ABSENT, ANY, PRESENT, Edit, Stored
+from ..store.values import ABSENT, ANY, PRESENT, Edit, Stored
 from .edits import created, known_state, paused, readable, removed, renamed, resumed, updated
 
 

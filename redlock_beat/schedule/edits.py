@@ -15,7 +15,7 @@ from ..entries.state import State, parse_state
 from ..entries.waiting import held_back, settled
 from ..errors import InvalidSchedule
 from ..recurrence import Interval
-from ..store.requests import ABSENT, DROP, KEEP, Edit, Stored
+from ..store.values import ABSENT, DROP, KEEP, Edit, Stored
 
 #: What decides when an entry is due; changing any of these re-computes its next slot.
 _TIMING = ("schedule", "timezone", "dst_gap", "dst_fold", "starts", "ends", "jitter")

@@ -19,7 +19,8 @@ from ..errors import InvalidSetting
 from ..store import requests as steps
 from ..store.item import Item, unstamp
 from ..store.keys import Keys
-from ..store.requests import Asking, Standing
+from ..store.requests import Asking
+from ..store.values import Standing
 from .status import left_out_of
 
 

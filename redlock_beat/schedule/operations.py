@@ -28,7 +28,8 @@ from ..errors import (
 )
 from ..recurrence import Interval
 from ..store import requests as steps
-from ..store.requests import DROP, KEEP, PAGE, PRESENT, Asking, Conflict, Edit, Step, Stored
+from ..store.requests import PAGE, Asking, Step
+from ..store.values import DROP, KEEP, PRESENT, Conflict, Edit, Stored
 from .answers import Foreseen, Happened, Slot, Waiting, happened
 from .changes import Change, ChangeMaker, Transfer, present, somebody, uncomputable
 from .edits import combined, readable

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..clock import MICROS
-from ..store.requests import Held, Standing
+from ..store.values import Held, Standing
 
 #: A standby speaks once a TTL; after so many TTLs without a word it counts as gone.
 SILENT = 4.0

@@ -22,7 +22,8 @@ from ..errors import InvalidSchedule
 from ..settings import Settings
 from ..store import requests as steps
 from ..store.keys import Keys
-from ..store.requests import ABSENT, ANY, DROP, KEEP, PAGE, Asking, Edit, Stored
+from ..store.requests import PAGE, Asking
+from ..store.values import ABSENT, ANY, DROP, KEEP, Edit, Stored
 from .changes import Change
 from .edits import readable, updated
 from .schedule import Schedule

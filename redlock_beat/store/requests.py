@@ -7,19 +7,33 @@ that what users do is written once for both.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from ..clock import MICROS, from_score, score
-from ..entries.state import parse_state
-from ..errors import Deposed
+from ..errors import Deposed, UnsupportedServer
 from .keys import Keys
-
-#: Leave a field of an edit as it is; remove it.
-KEEP, DROP = "=", "-"
-#: What an edit may expect instead of a state: nothing there, something there, anything.
-ABSENT, PRESENT, ANY = "", "+", "*"
+from .values import (
+    KEEP,
+    NO_FENCE,
+    Census,
+    Conflict,
+    Drop,
+    Due,
+    DueItem,
+    Edit,
+    Fence,
+    Hello,
+    Look,
+    Many,
+    Occurrence,
+    SetAside,
+    Standing,
+    Stored,
+    counted,
+)  # fmt: skip
 
 #: What every script says for which the term is over.
 DEPOSED = "DEPOSED"
@@ -51,102 +65,6 @@ class Step(Generic[T]):
 
 #: Something on its way: it asks for steps, is sent the answers, and ends with its result.
 Asking = Generator[Step[Any], Any, T]
-
-
-def counted(words: Sequence[Any]) -> list[Any]:
-    """A list among the arguments of a script: its length and its words; see ``words.lua``."""
-    return [len(words), *words]
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """A term as the scripts check it: the text of the lease, its epoch, its length."""
-
-    text: str
-    epoch: int
-    ttl_ms: int
-
-    @property
-    def words(self) -> tuple[str, int, int]:
-        """The first three arguments of every script that is called for a term."""
-        return (self.text, self.epoch, self.ttl_ms)
-
-
-#: What stands in the place of a fence where anybody may call, in no term.
-NO_FENCE = Fence("", 0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """The lease as it stands in Redis: who holds the term.
-
-    >>> Held.parse("a3 7 seen web-1:42").owner
-    'web-1:42'
-    """
-
-    token: str
-    epoch: int
-    #: Whether the holder's own scripts see its subscription at this server.
-    seen: bool
-    owner: str
-
-    @classmethod
-    def parse(cls, text: str | None) -> Held | None:
-        """What a text says; None when it is none, or rubbish."""
-        words = (text or "").split(" ", 3)
-        if len(words) < 4 or not words[1].isdigit():
-            return None
-        return cls(words[0], int(words[1]), words[2] == "seen", words[3])
-
-
-@dataclass(slots=True)
-class Edit:
-    """One edit of one entry; see ``edit.lua``."""
-
-    name: str
-    expected: str
-    definition: str = KEEP
-    state: str = KEEP
-    score: str = KEEP
-    configured: str = KEEP
-    archive: str = KEEP
-    manual: list[tuple[str, str]] = field(default_factory=list)
-    #: Only the definition changes, not how far the entry has come: then only uid and revision are
-    #: compared, and a leader that moves the entry at the same time does not stand in the way.
-    in_place: bool = False
-
-    def words(self) -> list[Any]:
-        """The arguments of the script."""
-        expected, state = self.expected, self.state
-        was = parse_state(expected) if self.in_place else None
-        if was is not None:
-            expected = f"@{was.uid} {was.revision}"
-            if state not in (KEEP, DROP):
-                state = f"~{state.split(' ')[1]}"
-        out: list[Any] = [
-            self.name, expected, self.definition, state, self.score, self.configured, self.archive, len(self.manual),
-        ]  # fmt: skip
-        for item, when in self.manual:
-            out.extend((item, when))
-        return out
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """An entry as it stands in Redis."""
-
-    name: str
-    definition: str | None
-    state: str | None
-    score: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """An edit that was not applied: which, and the state that stands there now."""
-
-    index: int
-    state: str
 
 
 def now(keys: Keys) -> Step[int]:
@@ -247,15 +165,6 @@ def ledger_news(keys: Keys, after: str, count: int, wait_ms: int) -> Step[list[t
     return Step(parse, commands=[words])
 
 
-@dataclass(frozen=True, slots=True)
-class Census:
-    """What tells one schedule from another, and from what is left of it: whose it is, its term, its size."""
-
-    application: str
-    epoch: int
-    entries: int
-
-
 def census(keys: Keys) -> Step[Census]:
     """Whose schedule it is, and how much of it there is."""
     return Step(
@@ -287,29 +196,6 @@ def outbox_sample(keys: Keys) -> Step[list[str]]:
     return Step(lambda got: list(got[1].values()), commands=[("HSCAN", keys.outbox, 0, "COUNT", 100)])
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How things stand, as read in one go."""
-
-    now: int
-    lease: str | None
-    lease_left_ms: int
-    epoch: int
-    entries: int
-    overdue: int
-    oldest: int | None
-    manual: int
-    outbox: int
-    quarantine: dict[str, str]
-    beats: dict[str, str]
-    #: What the leader says of the configured entries that are not in force.
-    left_out: str | None = None
-    #: What Redis has lost lately, as a beat noticed it.
-    loss: str | None = None
-    #: What waits to be sent by hand, due or not.
-    waiting: int = 0
-
-
 def standing(keys: Keys, now: int) -> Step[Standing]:
     """How things stand."""
 
@@ -329,3 +215,237 @@ def standing(keys: Keys, now: int) -> Step[Standing]:
         ("GET", keys.loss),
         ("ZCARD", keys.manual),
     ])  # fmt: skip
+
+
+# --- first contact ---
+
+
+def hello(keys: Keys, where: object) -> Step[Hello]:
+    """First contact; :class:`UnsupportedServer` when the server can never work. *where* it is, for people."""
+
+    def parse(got: Any) -> Hello:
+        why, now, version, policy, limit = got
+        lowered = str(why).lower()
+        if "unknown" in lowered and "command" in lowered:
+            raise UnsupportedServer(
+                f"the server at {where} is too old or has commands switched off (version {version or 'unknown'}, "
+                f"GETDEL: {why}). redlock_beat needs Redis 6.2 or newer, or Valkey. Upgrade it, or point "
+                "redlock_beat_url at one that is."
+            )
+        return Hello(int(now), str(version), str(policy), int(limit or 0))
+
+    return Step(parse, "hello", [keys.request("probe")])
+
+
+def prove(keys: Keys, key: str, nonce: str, broker_db: int) -> Step[str]:
+    """Whether the broker is this server; see ``prove.lua``."""
+    return Step(str, "prove", [], [key, nonce, broker_db, keys.db])
+
+
+# --- the term ---
+
+
+def _fenced(
+    read: Callable[[Any], T], script: str, keys: Keys, others: Sequence[str], fence: Fence, args: Sequence[Any] = ()
+) -> Step[T]:
+    """A script that is called for a term: its keys and arguments begin alike."""
+    return Step(read, script, [keys.lease, keys.epoch, *others], [*fence.words, *args])
+
+
+def look(keys: Keys, token: str, heartbeat: str) -> Step[Look]:
+    """Who leads; writes the heartbeat of this replica when one is given."""
+
+    def parse(got: Any) -> Look:
+        held, left, holder, own, uptime, replid, now = got
+        return Look(str(held), int(left), bool(holder), bool(own), int(uptime), str(replid), int(now))
+
+    return Step(parse, "look", [keys.lease, keys.beats], [token, heartbeat])
+
+
+def acquire(
+    keys: Keys, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = ""
+) -> Step[tuple[Fence | str, bool]]:
+    """Stand for election: the fence of the term, or the text of the lease that another holds.
+
+    And whether the server sees the own subscription.
+    """
+
+    def parse(got: Any) -> tuple[Fence | str, bool]:
+        won, epoch, text, seen = got
+        return Fence(str(text), int(epoch), ttl_ms) if won == 1 else str(text), bool(seen)
+
+    return Step(parse, "acquire", [keys.lease, keys.epoch], [token, ttl_ms, owner, lowest, steal])
+
+
+def renew(keys: Keys, fence: Fence, ttl_ms: int | None = None) -> Step[int]:
+    """Renew the term, perhaps for longer."""
+    return _fenced(int, "renew", keys, [], replace(fence, ttl_ms=ttl_ms or fence.ttl_ms))
+
+
+def release(keys: Keys, fence: Fence | None, token: str) -> Step[bool]:
+    """Give the term back and tell the others; whether it was held."""
+    return _fenced(bool, "release", keys, [keys.beats], fence or NO_FENCE, [token, keys.wake])
+
+
+def introduce(keys: Keys, fence: Fence, application: str) -> Step[str]:
+    """Leave the application's name where none stands; the name that stands there."""
+    return _fenced(lambda got: str(got[0]), "introduce", keys, [keys.application], fence, [application])
+
+
+# --- dispatch ---
+
+
+def due(keys: Keys, fence: Fence, limit: int, token: str = "", heartbeat: str = "", skip: int = 0) -> Step[Due]:
+    """What is due now, but for the first *skip*. Carries a heartbeat along."""
+    k = keys
+    others = [k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine, k.config]
+    return _fenced(_due, "due", keys, others, fence, [limit, token, heartbeat, skip])
+
+
+def _due(got: Any) -> Due:
+    now, ahead, outbox, names, scores, states, texts, manual, total, backlog, quarantined, *here = got
+    entries: list[DueItem] = []
+    if names:
+        found = json.loads(names)
+        columns = (found, json.loads(scores), json.loads(states), _definitions(texts, len(found)))
+        entries = [DueItem(name, when, state or None, data) for name, when, state, data in zip(*columns, strict=True)]
+    return Due(
+        int(now),
+        from_score(ahead) if ahead else None,
+        int(outbox),
+        entries,
+        [(manual[i], manual[i + 1]) for i in range(0, len(manual), 2)],
+        int(total),
+        int(backlog),
+        int(quarantined),
+        '"__type__"' in texts,
+        str(here[0]),
+        str(here[1]),
+        bool(here[2]),
+        str(here[3]),
+    )
+
+
+def _definitions(texts: str, count: int) -> list[Any]:
+    """Definitions out of one text; when one of them is rubbish, none: each is then read by itself."""
+    if texts:
+        try:
+            found = json.loads(texts)
+            if len(found) == count:
+                return list(found)
+        except (ValueError, RecursionError):
+            pass
+    return [None] * count
+
+
+def commit(
+    keys: Keys,
+    fence: Fence,
+    occurrences: Sequence[Occurrence],
+    ledger_size: int,
+    broker_db: int,
+    token: str,
+    heartbeat: str,
+) -> Step[list[str]]:
+    """Turn due occurrences into sent ones; what became of each."""
+    k = keys
+    args: list[Any] = [ledger_size, broker_db, k.db, token, heartbeat, len(occurrences)]
+    for one in occurrences:
+        args += one.words()
+    others = [k.due, k.state, k.entries, k.ledger, k.manual, k.beats]
+    return _fenced(lambda got: [str(one) for one in got], "commit", keys, others, fence, args)
+
+
+def commit_many(
+    keys: Keys,
+    fence: Fence,
+    lists: dict[str, Many],
+    ledger_size: int,
+    broker_db: int,
+    token: str,
+    heartbeat: str,
+    owner: str,
+) -> Step[tuple[str, str]]:
+    """The same for occurrences that are one message for one list each: a letter for each, and why any failed."""
+    k = keys
+    columns: dict[str, list[Any]] = {"q": [], "n": [], "s": [], "t": [], "a": [], "u": [], "i": [], "m": []}
+    messages: list[bytes | str] = []
+    for key, many in lists.items():
+        columns["q"].append([key, len(many.rows)])
+        for letter, values in zip("nstauim", zip(*many.rows, strict=True), strict=False):
+            columns[letter] += values
+        messages += many.messages
+    text = json.dumps(columns, ensure_ascii=False)
+    args = [ledger_size, broker_db, k.db, token, heartbeat, owner, text, *messages]
+    others = [k.due, k.state, k.entries, k.ledger, k.beats, k.outbox]
+    return _fenced(lambda got: (str(got[0]), str(got[1])), "commit_many", keys, others, fence, args)
+
+
+def put_off(
+    keys: Keys, fence: Fence, entries: Sequence[tuple[str, str, str, int]], manual: Sequence[tuple[str, int]]
+) -> Step[int]:
+    """Let entries (name, expected score and state, until when) and manual items wait."""
+    args: list[Any] = [len(entries)]
+    for name, expected, state, until in entries:
+        args += (name, expected, state, score(until))
+    args.append(len(manual))
+    for item, until in manual:
+        args += (item, score(until))
+    return _fenced(int, "put_off", keys, [keys.due, keys.state, keys.manual], fence, args)
+
+
+def quarantine(keys: Keys, fence: Fence, entries: Sequence[SetAside], ledger_size: int) -> Step[int]:
+    """Set entries aside; how many were, for one that has changed meanwhile is not."""
+    args: list[Any] = [ledger_size, len(entries)]
+    for one in entries:
+        retry = "" if one.retry is None else score(one.retry)
+        args += (one.name, one.state, one.report, retry, one.state_then, *counted(one.row))
+    return _fenced(int, "quarantine", keys, [keys.due, keys.state, keys.quarantine, keys.ledger], fence, args)
+
+
+def drop_manual(keys: Keys, fence: Fence, items: Sequence[Drop], ledger_size: int) -> Step[int]:
+    """Remove manual items (:data:`PAGE` at most) that are not sent, or put them off."""
+    args: list[Any] = [ledger_size, len(items)]
+    for one in items:
+        args += (one.item, "" if one.retry is None else score(one.retry), *counted(one.row))
+    return _fenced(int, "drop_manual", keys, [keys.manual, keys.ledger], fence, args)
+
+
+# --- the outbox ---
+
+
+def outbox_load(keys: Keys, fence: Fence, cursor: str) -> Step[tuple[str, list[str]]]:
+    """Some items of the outbox (id, item, ...), re-stamped as this term's, and where to go on ("0": that was all)."""
+    return _fenced(lambda got: (str(got[0]), list(got[1])), "outbox_load", keys, [keys.outbox], fence, [cursor, 100])
+
+
+def outbox_take(keys: Keys, fence: Fence, item_id: str, item: str) -> Step[bool]:
+    """Take an item out before it is published at most once; whether this beat may publish it."""
+    return _fenced(bool, "outbox_take", keys, [keys.outbox], fence, [item_id, item])
+
+
+def outbox_done(keys: Keys, rows: Sequence[tuple[str, bool, list[Any]]], ledger_size: int) -> Step[int]:
+    """Remove items by id, each with its ledger row; the flag: only if it was still there."""
+    args: list[Any] = [ledger_size, len(rows)]
+    for item_id, must, row in rows:
+        args += (item_id, int(must), *counted(row))
+    return Step(int, "outbox_done", [keys.outbox, keys.ledger], args)
+
+
+def outbox_again(keys: Keys, fence: Fence, items: Sequence[tuple[str, str]]) -> Step[int]:
+    """Have items rendered anew: each leaves the outbox, and its manual item is due now."""
+    args = [keys.wake, len(items), *(word for item in items for word in item)]
+    return _fenced(int, "outbox_again", keys, [keys.outbox, keys.manual], fence, args)
+
+
+# --- the configuration ---
+
+
+def config_mark(keys: Keys, fence: Fence, begun: str, mark: str) -> Step[bool]:
+    """The configuration is synced; False when Redis no longer has what the sync began with."""
+    return _fenced(bool, "config_mark", keys, [keys.config], fence, [begun, mark])
+
+
+def leave_out(keys: Keys, fence: Fence, record: str) -> Step[int]:
+    """Say which configured entries are not in force, and why ('' when all are)."""
+    return _fenced(int, "left_out", keys, [keys.left_out], fence, [record])

@@ -5,131 +5,16 @@ Repeating any of these is harmless: a write compares what it was made from, or c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from ..clock import from_score, score
-from ..errors import UnsupportedServer
+from ..clock import score
 from . import lua
 from . import requests as steps
 from .client import Target
-from .keys import Keys
-from .requests import KEEP, NO_FENCE, PAGE, Asking, Conflict, Edit, Fence, Step, Stored, T, counted
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    """What the server said at first contact."""
-
-    now: int
-    version: str
-    policy: str
-    maxmemory: int
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a standby sees."""
-
-    held: str
-    left_ms: int
-    #: Whether this server sees the holder's subscription, and the own one.
-    holder_seen: bool
-    seen: bool
-    uptime: int
-    replid: str
-    #: Redis's time.
-    now: int
-
-
-@dataclass(frozen=True, slots=True)
-class DueItem:
-    """An entry that is due: its name, the score and the state to compare at the commit."""
-
-    name: str
-    score: str
-    state: str | None
-    #: The JSON of its definition, read but not checked; None when it was not asked for, or cannot be read.
-    data: Any = None
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """What is due now, and when to look again."""
-
-    now: int
-    next_at: int | None
-    outbox: int
-    entries: list[DueItem]
-    manual: list[tuple[str, str]]
-    #: Entries there are, occurrences due in all, entries in quarantine.
-    total: int
-    backlog: int
-    quarantined: int
-    #: Whether a definition may hold dates and the like, which kombu writes as ``__type__``.
-    typed: bool = False
-    #: The mark of the configuration as last synced, and which server process it was that answered; '' for none.
-    mark: str = ""
-    server: str = ""
-    #: Whether this server sees the own subscription.
-    seen: bool = False
-    #: The heartbeat of this beat that stood there before this one; '-' for none, '' when none was written now.
-    before: str = ""
-
-
-@dataclass(slots=True)
-class Occurrence:
-    """One occurrence as the commit takes it; see ``commit.lua``."""
-
-    name: str
-    expected: str
-    state: str
-    score_after: str
-    state_after: str
-    retry_score: str
-    retry_state: str
-    manual: bool = False
-    away: bool = False
-    pushes: list[list[Any]] = field(default_factory=list)
-    rows: list[list[Any]] = field(default_factory=list)
-    failed_row: list[Any] = field(default_factory=list)
-
-    def words(self) -> list[Any]:
-        """The arguments of the script."""
-        out: list[Any] = [
-            self.name, "m" if self.manual else "d", self.expected, self.state, self.score_after, self.state_after,
-            self.retry_score, self.retry_state, "1" if self.away else "0",
-        ]  # fmt: skip
-        for lists in (self.pushes, self.rows):
-            out.append(len(lists))
-            for one in lists:
-                out += counted(one)
-        return out + counted(self.failed_row)
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """An entry for quarantine: the state it is in, the report, and the row of the ledger."""
-
-    name: str
-    state: str
-    report: str
-    row: list[Any]
-    #: When it is tried again, and its state then; None to leave `due`.
-    retry: int | None = None
-    state_then: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Drop:
-    """A manual item that is not sent: removed, or put off until *retry*; with a row of the ledger, or none."""
-
-    item: str
-    retry: int | None = None
-    row: list[Any] = field(default_factory=list)
+from .requests import PAGE, Asking, Step, T
+from .values import KEEP, Conflict, Drop, Due, Edit, Fence, Hello, Look, Occurrence, SetAside, Stored
 
 
 class Store:
@@ -179,11 +64,6 @@ class Store:
             result: T = done.value
             return result
 
-    def _fenced(self, name: str, keys: Sequence[str], fence: Fence, args: Sequence[Any], read: Any = int) -> Any:
-        """Run a script that is called for a term; :class:`Deposed` when that is over."""
-        k = self.keys
-        return self.run(Step(read, name, [k.lease, k.epoch, *keys], [*fence.words, *args]))
-
     def _run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         script = self._scripts.get(name)
         if script is None:
@@ -194,16 +74,7 @@ class Store:
 
     def hello(self) -> Hello:
         """First contact; :class:`UnsupportedServer` when the server can never work."""
-        probe = self.keys.request("probe")
-        why, now, version, policy, limit = self._run("hello", [probe], [])
-        lowered = str(why).lower()
-        if "unknown" in lowered and "command" in lowered:
-            raise UnsupportedServer(
-                f"the server at {self.target} is too old or has commands switched off (version {version or 'unknown'}, "
-                f"GETDEL: {why}). redlock_beat needs Redis 6.2 or newer, or Valkey. Upgrade it, or point "
-                "redlock_beat_url at one that is."
-            )
-        return Hello(int(now), str(version), str(policy), int(limit or 0))
+        return self.run(steps.hello(self.keys, self.target))
 
     def now(self) -> int:
         """Redis's time."""
@@ -213,37 +84,32 @@ class Store:
         """Whether the broker is this server; see ``prove.lua``."""
         if self.target.cluster:
             return "no: a cluster has no other database, and its keys lie on many servers"
-        return str(self._run("prove", [], [key, nonce, broker_db, self.keys.db]))
+        return self.run(steps.prove(self.keys, key, nonce, broker_db))
 
     # --- the term ---
 
     def look(self, token: str, heartbeat: str) -> Look:
         """Who leads; writes the heartbeat of this replica when one is given."""
-        k = self.keys
-        held, left, holder, own, uptime, replid, now = self._run("look", [k.lease, k.beats], [token, heartbeat])
-        return Look(str(held), int(left), bool(holder), bool(own), int(uptime), str(replid), int(now))
+        return self.run(steps.look(self.keys, token, heartbeat))
 
     def acquire(self, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = "") -> tuple[Fence | str, bool]:
         """Stand for election: the fence of the term, or the text of the lease that another holds.
 
         And whether the server sees the own subscription.
         """
-        k = self.keys
-        won, epoch, text, seen = self._run("acquire", [k.lease, k.epoch], [token, ttl_ms, owner, lowest, steal])
-        return Fence(str(text), int(epoch), ttl_ms) if won == 1 else str(text), bool(seen)
+        return self.run(steps.acquire(self.keys, token, ttl_ms, owner, lowest, steal))
 
     def renew(self, fence: Fence, ttl_ms: int | None = None) -> None:
         """Renew the term, perhaps for longer; :class:`Deposed` when it is over."""
-        self._fenced("renew", [], replace(fence, ttl_ms=ttl_ms or fence.ttl_ms), [])
+        self.run(steps.renew(self.keys, fence, ttl_ms))
 
     def release(self, fence: Fence | None, token: str) -> bool:
         """Give the term back and tell the others."""
-        k = self.keys
-        return bool(self._fenced("release", [k.beats], fence or NO_FENCE, [token, k.wake]))
+        return self.run(steps.release(self.keys, fence, token))
 
     def introduce(self, fence: Fence, application: str) -> str:
         """Leave the application's name where none stands; the name that stands there."""
-        return str(self._fenced("introduce", [self.keys.application], fence, [application], list)[0])
+        return self.run(steps.introduce(self.keys, fence, application))
 
     def note_loss(self, what: str, seconds: int) -> None:
         """Keep for so long what Redis has lost. Unfenced: whoever notices it is right."""
@@ -256,7 +122,7 @@ class Store:
 
         *skip* leaves out the first that are due.
         """
-        return self.run(steps_due(self.keys, fence, limit, token, heartbeat, skip))
+        return self.run(steps.due(self.keys, fence, limit, token, heartbeat, skip))
 
     def definitions(self, names: Sequence[str]) -> list[str | None]:
         """The definitions of some entries."""
@@ -269,33 +135,17 @@ class Store:
         self, fence: Fence, occurrences: Sequence[Occurrence], broker_db: int, token: str, heartbeat: str
     ) -> list[str]:
         """Turn due occurrences into sent ones; what became of each."""
-        k = self.keys
-        args: list[Any] = [
-            self.settings.ledger_size, broker_db, k.db, token, heartbeat, len(occurrences),
-        ]  # fmt: skip
-        for one in occurrences:
-            args.extend(one.words())
-        keys = [k.due, k.state, k.entries, k.ledger, k.manual, k.beats]
-        return [str(one) for one in self._fenced("commit", keys, fence, args, list)]
+        size = self.settings.ledger_size
+        return self.run(steps.commit(self.keys, fence, occurrences, size, broker_db, token, heartbeat))
 
     def quarantine(self, fence: Fence, entries: Sequence[SetAside]) -> int:
         """Set entries aside; how many were, for one that has changed meanwhile is not."""
-        k = self.keys
-        args: list[Any] = [self.settings.ledger_size, len(entries)]
-        for one in entries:
-            retry = "" if one.retry is None else score(one.retry)
-            args.extend((one.name, one.state, one.report, retry, one.state_then, *counted(one.row)))
-        return int(self._fenced("quarantine", [k.due, k.state, k.quarantine, k.ledger], fence, args))
+        return self.run(steps.quarantine(self.keys, fence, entries, self.settings.ledger_size))
 
     def drop_manual(self, fence: Fence, items: Sequence[Drop]) -> None:
         """Remove manual items that are not sent, or put them off."""
-        k = self.keys
         for i in range(0, len(items), PAGE):
-            page = items[i : i + PAGE]
-            args: list[Any] = [self.settings.ledger_size, len(page)]
-            for one in page:
-                args.extend((one.item, "" if one.retry is None else score(one.retry), *counted(one.row)))
-            self._fenced("drop_manual", [k.manual, k.ledger], fence, args)
+            self.run(steps.drop_manual(self.keys, fence, items[i : i + PAGE], self.settings.ledger_size))
 
     def waiting(self, items: Sequence[str]) -> set[str]:
         """Which of these manual items still wait."""
@@ -340,41 +190,29 @@ class Store:
         """Every item in the outbox, re-stamped as this term's: (id, item as stamped)."""
         cursor = "0"
         while True:
-            cursor, found = self._fenced("outbox_load", [self.keys.outbox], fence, [cursor, 100], list)
+            cursor, found = self.run(steps.outbox_load(self.keys, fence, cursor))
             for i in range(0, len(found), 2):
                 yield found[i], found[i + 1]
-            if str(cursor) == "0":
+            if cursor == "0":
                 return
 
     def outbox_take(self, fence: Fence, item_id: str, item: str) -> bool:
         """Take an item out before it is published at most once; whether this beat may publish it."""
-        return bool(self._fenced("outbox_take", [self.keys.outbox], fence, [item_id, item]))
+        return self.run(steps.outbox_take(self.keys, fence, item_id, item))
 
     def outbox_done(self, rows: Sequence[tuple[str, bool, list[Any]]]) -> int:
         """Remove items by id, each with its ledger row; the flag: only if it was still there."""
-        args: list[Any] = [self.settings.ledger_size, len(rows)]
-        for item_id, must, row in rows:
-            args.extend((item_id, int(must), *counted(row)))
-        return int(self._run("outbox_done", [self.keys.outbox, self.keys.ledger], args))
+        return self.run(steps.outbox_done(self.keys, rows, self.settings.ledger_size))
 
     def outbox_again(self, fence: Fence, items: Sequence[tuple[str, str]]) -> None:
         """Have items rendered anew: each leaves the outbox, and its manual item is due now."""
-        k = self.keys
-        words = [word for item in items for word in item]
-        self._fenced("outbox_again", [k.outbox, k.manual], fence, [k.wake, len(items), *words])
+        self.run(steps.outbox_again(self.keys, fence, items))
 
     def put_off(
         self, fence: Fence, entries: Sequence[tuple[str, str, str, int]], manual: Sequence[tuple[str, int]]
     ) -> None:
         """Let entries (name, expected score and state, until when) and manual items wait."""
-        k = self.keys
-        args: list[Any] = [len(entries)]
-        for name, expected, state, until in entries:
-            args.extend((name, expected, state, score(until)))
-        args.append(len(manual))
-        for item, until in manual:
-            args.extend((item, score(until)))
-        self._fenced("put_off", [k.due, k.state, k.manual], fence, args)
+        self.run(steps.put_off(self.keys, fence, entries, manual))
 
     def state(self, name: str) -> str | None:
         """The text of an entry's state."""
@@ -412,7 +250,7 @@ class Store:
 
     def config_mark(self, fence: Fence, begun: str, mark: str) -> bool:
         """The configuration is synced; False when Redis no longer has what the sync began with."""
-        return bool(self._fenced("config_mark", [self.keys.config], fence, [begun, mark]))
+        return self.run(steps.config_mark(self.keys, fence, begun, mark))
 
     def left_out(self) -> str | None:
         """What the last sync said of the configured entries that are not in force; None when all are."""
@@ -421,7 +259,7 @@ class Store:
 
     def leave_out(self, fence: Fence, record: str) -> None:
         """Say which configured entries are not in force, and why ('' when all are)."""
-        self._fenced("left_out", [self.keys.left_out], fence, [record])
+        self.run(steps.leave_out(self.keys, fence, record))
 
     def configured(self, names: Sequence[str] | None = None) -> dict[str, str]:
         """Name -> digest of what the configuration last said, of some names or of all; read in pages."""
@@ -452,59 +290,6 @@ class Store:
         gone = list(tokens)
         if gone:
             self.client.hdel(self.keys.beats, *gone)
-
-
-def steps_due(keys: Keys, fence: Fence, limit: int, token: str, heartbeat: str, skip: int) -> Step[Due]:
-    """Ask for what is due."""
-    k = keys
-    names = [k.lease, k.epoch, k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine, k.config]
-    return Step(due_of, "due", names, [*fence.words, limit, token, heartbeat, skip])
-
-
-def due_of(got: Any) -> Due:
-    """The answer of ``due.lua``."""
-    now, ahead, outbox, names, scores, states, texts, manual, total, backlog, quarantined, *here = got
-    entries: list[DueItem] = []
-    if names:
-        found = json.loads(names)
-        columns = (found, json.loads(scores), json.loads(states), _definitions(texts, len(found)))
-        entries = [DueItem(name, when, state or None, data) for name, when, state, data in zip(*columns, strict=True)]
-    return Due(
-        int(now),
-        from_score(ahead) if ahead else None,
-        int(outbox),
-        entries,
-        [(manual[i], manual[i + 1]) for i in range(0, len(manual), 2)],
-        int(total),
-        int(backlog),
-        int(quarantined),
-        '"__type__"' in texts,
-        str(here[0]),
-        str(here[1]),
-        bool(here[2]),
-        str(here[3]),
-    )
-
-
-def _definitions(texts: str, count: int) -> list[Any]:
-    """Definitions out of one text; when one of them is rubbish, none: each is then read by itself."""
-    if texts:
-        try:
-            found = json.loads(texts)
-            if len(found) == count:
-                return list(found)
-        except (ValueError, RecursionError):
-            pass
-    return [None] * count
-
-
-@dataclass(slots=True)
-class Many:
-    """Occurrences for ``commit_many.lua`` that go to one list: what it is told of each, and the messages."""
-
-    #: Name, expected score and state, score and state after, id, nominal; and the task, for us.
-    rows: list[tuple[str, ...]] = field(default_factory=list)
-    messages: list[bytes | str] = field(default_factory=list)
 
 
 class AsyncStore:

@@ -19,7 +19,8 @@ from redlock_beat.beat.publisher import Item, Publisher
 from redlock_beat.messages.renderer import HEADER_ENTRY, Renderer, publish_call, read_call
 from redlock_beat.store.client import Listener, Target
 from redlock_beat.store.keys import Keys
-from redlock_beat.store.store import Fence, Store
+from redlock_beat.store.store import Store
+from redlock_beat.store.values import Fence
 from tests.beats import duplicates, ledger, make_app, messages
 from tests.integration.test_outbox import conf, taken
 from tests.proxy import Proxy

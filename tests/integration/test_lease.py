@@ -16,7 +16,8 @@ from redlock_beat.schedule.status import owner_of
 from redlock_beat.settings import Settings
 from redlock_beat.store.client import Listener, Target
 from redlock_beat.store.keys import Keys
-from redlock_beat.store.store import Drop, Occurrence, SetAside, Store
+from redlock_beat.store.store import Store
+from redlock_beat.store.values import Drop, Occurrence, SetAside
 from tests.beats import before_commit, duplicates, ledger
 from tests.proxy import Proxy
 from tests.servers import AT_ONCE, Server, eventually, follower
