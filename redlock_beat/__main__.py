@@ -94,7 +94,7 @@ def _whole(given: argparse.Namespace) -> tuple[bool, str]:
             url=given.url, prefix=given.prefix, socket_timeout=given.timeout, redis_options=options
         )  # fmt: skip
         store = Store(Target(settings))
-        verdict = store.take(whole(store.keys, given.max_lag))
+        verdict = store.ask(whole(store.keys, given.max_lag))
     except InvalidSetting:
         raise
     except RedlockBeatError as exc:

@@ -23,7 +23,7 @@ from ..schedule.changes import uncomputable
 from ..schedule.configuration import edited
 from ..schedule.edits import readable
 from ..schedule.operations import glob
-from ..store import requests as steps
+from ..store import requests
 from ..store.requests import PAGE
 from .terminal import Clock, Column, Stream, bursts, clean, cut, fields, progress, relative, span, table
 from .times import COMING, PAST, Written
@@ -138,7 +138,7 @@ _ORDER: dict[str, Callable[[Entry], Any]] = {
 def _each_name(schedule: Patient, prefix: str | None, advance: Callable[[int], None]) -> Iterator[str]:
     keys, cursor = schedule.keys, "0"
     while True:
-        cursor, names = schedule.ask(steps.names(keys, cursor, glob(prefix) if prefix else None, _NAMES))
+        cursor, names = schedule.ask(requests.names(keys, cursor, glob(prefix) if prefix else None, _NAMES))
         advance(len(names))
         yield from names
         if cursor == "0":
@@ -147,7 +147,7 @@ def _each_name(schedule: Patient, prefix: str | None, advance: Callable[[int], N
 
 def _named(schedule: Patient, names: Sequence[str]) -> Iterator[Entry]:
     for i in range(0, len(names), PAGE):
-        _, page = schedule.ask(steps.read(schedule.keys, names[i : i + PAGE]))
+        _, page = schedule.ask(requests.read(schedule.keys, names[i : i + PAGE]))
         yield from (entry for stored in page if (entry := readable(stored)) is not None)
 
 
@@ -177,7 +177,7 @@ def _origins(schedule: Patient, shown: list[Entry]) -> list[str]:
     said: dict[str, str | None] = {}
     for i in range(0, len(names), PAGE):
         page = names[i : i + PAGE]
-        digests = schedule.ask(steps.some(schedule.keys.configured, page))
+        digests = schedule.ask(requests.some(schedule.keys.configured, page))
         said.update(zip(page, digests, strict=True))
     return [
         "config, edited" if edited(entry, said.get(entry.name)) else entry.origin for entry in shown

@@ -21,9 +21,9 @@ from ..entries.codec import typed
 from ..errors import EntryExists, InvalidSchedule, InvalidSetting, RedlockBeatError, StaleRevision, Uncomputable, mask
 from ..schedule.schedule import Schedule
 from ..settings import settings_of
-from ..store import requests as steps
+from ..store import requests
 from ..store.client import TROUBLE
-from ..store.requests import Step
+from ..store.requests import Request
 from .terminal import Clock, clean, say, waiting
 from .times import SPAN, ZONE, Written, zone_of_app
 
@@ -41,14 +41,14 @@ class Patient(Schedule):
         socket = max(0.05, min(settings.socket_timeout, timeout / _TRIES))
         super().__init__(app, settings=replace(settings, socket_timeout=socket), retry_for=timeout)
 
-    def round_trip(self, step: Step[Any]) -> Any:
-        """Take one step, and say at the terminal when Redis lets it wait."""
+    def round_trip(self, request: Request[Any]) -> Any:
+        """Send one request, and say at the terminal when Redis lets it wait."""
         with waiting(f"Waiting for Redis at {self.target}, for {self.retry_for:g} s at most (--timeout) …"):
-            return super().round_trip(step)
+            return super().round_trip(request)
 
     def led(self) -> bool:
         """Whether a beat leads."""
-        return self.ask(steps.led(self.keys))
+        return self.ask(requests.led(self.keys))
 
 
 class Verb(click.Command):

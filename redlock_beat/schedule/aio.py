@@ -15,8 +15,8 @@ from ..clock import moment, monotonic
 from ..entries.entry import Changes, Entry, Policies
 from ..errors import NoSuchEntry, RedisUnavailable, RedlockBeatError
 from ..settings import Settings
-from ..store import requests as steps
-from ..store.requests import Asking, Step
+from ..store import requests
+from ..store.requests import Asking, Request
 from ..store.store import AsyncStore
 from .answers import Foreseen, Happened, Slot, Waiting
 from .base import TROUBLE, Base, asking
@@ -62,36 +62,36 @@ class Connected(Base):
     async def __aexit__(self, *exc: object) -> None:
         await self.close()
 
-    async def ask(self, operation: Asking[T] | Step[T]) -> T:
-        """Do one of ``schedule.operations``, or take a single step; every other method is made of this one.
+    async def ask(self, operation: Asking[T] | Request[T]) -> T:
+        """Do one of ``schedule.operations``, or send a single request; every other method is made of this one.
 
         >>> await schedule.ask(schedule.operations.size())   # doctest: +SKIP
         """
         going = asking(operation)
         try:
-            step = next(going)
+            request = next(going)
             while True:
                 try:
-                    answer = await self.round_trip(step)
+                    answer = await self.round_trip(request)
                 except RedisUnavailable as exc:
-                    step = going.throw(exc)
+                    request = going.throw(exc)
                 else:
-                    step = going.send(answer)
+                    request = going.send(answer)
         except StopIteration as done:
             result: T = done.value
             return result
 
-    async def round_trip(self, step: Step[Any]) -> Any:
-        """Take one step of an operation, and try again while Redis is away: :class:`RedisUnavailable` in the end.
+    async def round_trip(self, request: Request[Any]) -> Any:
+        """Send one request of an operation, and try again while Redis is away: :class:`RedisUnavailable` in the end.
 
         >>> await schedule.round_trip(schedule.operations.size())   # doctest: +SKIP
         """
         retrying = tenacity.AsyncRetrying(**self._patience())
         try:
             async with self._turns.turn(self.retry_for):
-                answer: Any = await retrying(self._store.run, step)
+                answer: Any = await retrying(self._store.run, request)
         except TROUBLE as exc:
-            raise self._said_clearly(exc, step) from None
+            raise self._said_clearly(exc, request) from None
         self._turns.answered = monotonic()
         return answer
 
@@ -100,7 +100,7 @@ class Connected(Base):
 
         >>> await schedule.now()   # doctest: +SKIP
         """
-        return moment(await self.ask(steps.now(self.keys)))
+        return moment(await self.ask(requests.now(self.keys)))
 
     async def close(self) -> None:
         """Close the connections; the schedule may be used again afterwards.

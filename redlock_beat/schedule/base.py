@@ -22,7 +22,7 @@ from ..recurrence.zones import zone
 from ..settings import Settings, settings_of
 from ..store.client import Target
 from ..store.keys import Keys
-from ..store.requests import Asking, Step
+from ..store.requests import Asking, Request
 from .operations import Operations
 from .turns import PLACES, News, NoTurn
 
@@ -68,7 +68,7 @@ class Base:
             "reraise": True,
         }
 
-    def _said_clearly(self, exc: Exception, step: Step[Any]) -> RedisUnavailable:
+    def _said_clearly(self, exc: Exception, request: Request[Any]) -> RedisUnavailable:
         if isinstance(exc, NoTurn):
             return RedisUnavailable(
                 f"Redis at {self.target} answered nobody for {self.retry_for:g} s; this call waited for its turn "
@@ -86,25 +86,25 @@ class Base:
             )
         if isinstance(exc, ResponseError):
             return RedisUnavailable(f"Redis at {self.target} refused the command: {mask(exc)}")
-        outcome = "whether the edit took effect is unknown" if step.writes else "nothing was changed"
+        outcome = "whether the edit took effect is unknown" if request.writes else "nothing was changed"
         error = RedisUnavailable(
             f"Redis at {self.target} did not answer for {self.retry_for:g} s ({mask(exc)}); {outcome}."
         )
-        error.unknown = step.writes
+        error.unknown = request.writes
         return error
 
 
-def asking(operation: Asking[T] | Step[T]) -> Asking[T]:
-    """An operation; a single step is one, too."""
-    return _once(operation) if isinstance(operation, Step) else operation
+def asking(operation: Asking[T] | Request[T]) -> Asking[T]:
+    """An operation; a single request is one, too."""
+    return _once(operation) if isinstance(operation, Request) else operation
 
 
-def _once(step: Step[T]) -> Asking[T]:
-    answer: T = yield step
+def _once(request: Request[T]) -> Asking[T]:
+    answer: T = yield request
     return answer
 
 
-#: What a step may meet: Redis and the network, a cluster that cannot be reached, no turn.
+#: What a request may meet: Redis and the network, a cluster that cannot be reached, no turn.
 TROUBLE = (RedisError, OSError, RedisClusterException, NoTurn)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from .. import liveness as heartbeat
 from ..clock import MICROS
 from ..errors import InvalidSetting
-from ..store import requests as steps
+from ..store import requests
 from ..store.item import Item, unstamp
 from ..store.keys import Keys
 from ..store.requests import Asking
@@ -61,9 +61,9 @@ def whole(keys: Keys, max_lag: float) -> Asking[Verdict]:
     """Ask whether the schedule as a whole is well."""
     if not max_lag >= 0:  # nothing is ever later than NaN
         raise InvalidSetting(f"max_lag is {max_lag!r}, but must be a number of seconds, 0 or more.")
-    now = yield steps.now(keys)
-    standing = yield steps.standing(keys, now)
-    items = (yield steps.outbox_sample(keys)) if standing.outbox else []
+    now = yield requests.now(keys)
+    standing = yield requests.standing(keys, now)
+    items = (yield requests.outbox_sample(keys)) if standing.outbox else []
     return judged(standing, items, max_lag)
 
 

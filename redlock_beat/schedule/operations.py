@@ -1,6 +1,6 @@
 """What users do to a schedule, written once for :class:`Schedule` and :class:`AsyncSchedule`.
 
-An operation is a generator: it yields one :class:`~redlock_beat.store.requests.Step` after the other and is
+An operation is a generator: it yields one :class:`~redlock_beat.store.requests.Request` after the other and is
 sent the answers, so it knows nothing of sockets, event loops and retries. Every edit, alone or in a
 batch, goes through :meth:`Operations.apply`: read the entries as they stand, compute the edits, and
 apply them in one script that compares what they were made from.
@@ -27,8 +27,8 @@ from ..errors import (
     ScheduleBusy,
 )
 from ..recurrence import Interval
-from ..store import requests as steps
-from ..store.requests import PAGE, Asking, Step
+from ..store import requests
+from ..store.requests import PAGE, Asking, Request
 from ..store.values import DROP, KEEP, PRESENT, Conflict, Edit, Stored
 from .answers import Foreseen, Happened, Slot, Waiting, happened
 from .changes import Change, ChangeMaker, Transfer, present, somebody, uncomputable
@@ -55,7 +55,7 @@ class Editing(ChangeMaker):
 
     def entry(self, name: str) -> Asking[tuple[int, Entry]]:
         """Redis's time, and the entry of this name."""
-        now, (stored,) = yield steps.read(self.keys, [name])
+        now, (stored,) = yield requests.read(self.keys, [name])
         return now, present(stored)
 
     def apply(self, changes: Sequence[Change | Transfer]) -> Asking[list[Any]]:
@@ -63,7 +63,7 @@ class Editing(ChangeMaker):
         names = list(dict.fromkeys(name for change in changes for name in change.names))
         for _ in range(ATTEMPTS):
             yield from self._nothing_waits(changes)
-            now, stored = yield steps.read(self.keys, names)
+            now, stored = yield requests.read(self.keys, names)
             there = {one.name: one for one in stored}
             edits: dict[str, Edit] = {}
             answers = []
@@ -85,7 +85,7 @@ class Editing(ChangeMaker):
                     edits[edit.name] = edit if before is None else combined(before, edit)
                     there[edit.name] = _as_if(there[edit.name], edit)
             request = secrets.token_hex(12)
-            got = yield steps.edit(self.keys, list(edits.values()), request=request)
+            got = yield requests.edit(self.keys, list(edits.values()), request=request)
             if not isinstance(got, Conflict):
                 return answers
             # The leader moved one of them meanwhile, or somebody edited it: read them again.
@@ -96,7 +96,7 @@ class Editing(ChangeMaker):
         leaving = {change.name: i for i, change in enumerate(changes) if isinstance(change, Transfer) and change.leaves}
         seen = 0
         while leaving:
-            items = yield steps.waiting(self.keys, seen, PAGE)
+            items = yield requests.waiting(self.keys, seen, PAGE)
             for text in items:
                 name = _name_in(text)
                 if name in leaving:
@@ -147,7 +147,7 @@ class Editing(ChangeMaker):
             items.append((item.text(), score(now + round(len(items) * MICROS / rate))))
         for i in range(0, len(items), MANUAL_PAGE):
             edit = Edit(name, PRESENT, manual=items[i : i + MANUAL_PAGE])
-            got = yield steps.edit(self.keys, [edit], request=f"{request}:{i}")
+            got = yield requests.edit(self.keys, [edit], request=f"{request}:{i}")
             if isinstance(got, Conflict):
                 raise NoSuchEntry(name)
             if progress is not None:
@@ -160,7 +160,7 @@ class Editing(ChangeMaker):
         seen: set[str] = set()
         cursor = ""
         while cursor != "0":
-            cursor, page = yield steps.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
+            cursor, page = yield requests.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
             for text, when in page:
                 item = _manual_item(text)
                 if item is None or item.nominal is None or text in seen or name not in (None, item.entry):
@@ -177,7 +177,7 @@ class Editing(ChangeMaker):
         """Cancel what waits to be sent by hand of an entry. What an edit settled stays: it is the schedule's own."""
         cursor, gone = "", 0
         while cursor != "0":
-            cursor, page = yield steps.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
+            cursor, page = yield requests.by_hand(self.keys, cursor or "0", MANUAL_PAGE)
             items = [(text, item) for text, _ in page if (item := _manual_item(text)) is not None]
             for how in ("trigger", "backfill"):
                 mine = [(text, item.nominal) for text, item in items if (item.entry, item.how) == (name, how)]
@@ -185,20 +185,20 @@ class Editing(ChangeMaker):
                 if slots:
                     row = ["is", "skipped", "entry", name, "how", how, "why", f"cancelled by {somebody()}",
                            "from", min(slots), "to", max(slots)]  # fmt: skip
-                    gone += yield steps.cancel(self.keys, [text for text, _ in mine], self.settings.ledger_size, row)
+                    gone += yield requests.cancel(self.keys, [text for text, _ in mine], self.settings.ledger_size, row)
         return gone
 
 
 class Operations(Editing):
-    """Every operation on one schedule, as generators of steps."""
+    """Every operation on one schedule, as generators of requests."""
 
-    def exists(self, name: str) -> Step[bool]:
+    def exists(self, name: str) -> Request[bool]:
         """Whether there is an entry of this name."""
-        return steps.exists(self.keys, name)
+        return requests.exists(self.keys, name)
 
-    def size(self) -> Step[int]:
+    def size(self) -> Request[int]:
         """How many entries there are."""
-        return steps.size(self.keys)
+        return requests.size(self.keys)
 
     def page(
         self, cursor: str, *, task: str | None = None, prefix: str | None = None, enabled: bool | None = None,
@@ -206,10 +206,10 @@ class Operations(Editing):
     ) -> Asking[tuple[str, list[Entry]]]:  # fmt: skip
         """Some entries that fit, and where to go on ("0": that was all). What cannot be read is in quarantine."""
         match = glob(prefix) if prefix else None
-        cursor, names = yield steps.names(self.keys, cursor, match, min(count, PAGE))
+        cursor, names = yield requests.names(self.keys, cursor, match, min(count, PAGE))
         found = []
         for i in range(0, len(names), PAGE):
-            _, page = yield steps.read(self.keys, names[i : i + PAGE])
+            _, page = yield requests.read(self.keys, names[i : i + PAGE])
             found += [entry for stored in page if (entry := readable(stored)) is not None]
         return cursor, [
             entry for entry in found
@@ -222,7 +222,7 @@ class Operations(Editing):
         """The next slots, soonest first; after them those entries of which they cannot be computed."""
         if not 1 <= n <= 100_000:
             raise InvalidSchedule(f"n is {n!r}, but must be from 1 to 100000.")
-        now = _instant(after, "after") if after is not None else (yield steps.now(self.keys))
+        now = _instant(after, "after") if after is not None else (yield requests.now(self.keys))
         found: list[Slot] = []
         unknown: list[Slot] = []
         last: datetime | None = None  # what comes after it is not among the first, so it need not be computed
@@ -310,7 +310,7 @@ class Operations(Editing):
         found: list[Happened] = []
         high, size = "+", 500 if name is not None or n > 500 else max(1, n)
         while True:
-            rows = yield steps.ledger(self.keys, low, high, size, newest_first=True)
+            rows = yield requests.ledger(self.keys, low, high, size, newest_first=True)
             if high == "+" and rows:
                 newest = rows[0][0]
             for _, row in rows:
@@ -322,7 +322,7 @@ class Operations(Editing):
 
     def _known(self, name: str) -> Asking[None]:
         """NoSuchEntry for a name that neither an entry nor a row of the ledger has."""
-        if (yield steps.exists(self.keys, name)):
+        if (yield requests.exists(self.keys, name)):
             return
         _, found = yield from self._rows(name, "-", 1)
         if not found:
@@ -337,12 +337,12 @@ class Operations(Editing):
 
     def news(self, after: str, wait_ms: int) -> Asking[list[tuple[str, Happened]]]:
         """Rows of the ledger after a row id, each with its own, waiting for some for a while."""
-        rows = yield steps.ledger_news(self.keys, after, 500, wait_ms)
+        rows = yield requests.ledger_news(self.keys, after, 500, wait_ms)
         return [(row_id, happened(row)) for row_id, row in rows]
 
     def acknowledge(self) -> Asking[str | None]:
         """Somebody has taken note of what Redis has lost."""
-        known: str | None = yield steps.acknowledge(self.keys)
+        known: str | None = yield requests.acknowledge(self.keys)
         return known
 
     def health(self, max_lag: float) -> Asking[Verdict]:
@@ -351,9 +351,9 @@ class Operations(Editing):
 
     def status(self) -> Asking[Status]:
         """How things stand."""
-        now = yield steps.now(self.keys)
-        standing = yield steps.standing(self.keys, now)
-        rows = yield steps.ledger(self.keys, "-", "+", LATENESS_ROWS, newest_first=True)
+        now = yield requests.now(self.keys)
+        standing = yield requests.standing(self.keys, now)
+        rows = yield requests.ledger(self.keys, "-", "+", LATENESS_ROWS, newest_first=True)
         late = sorted(
             (one.at - one.nominal).total_seconds()
             for one in (happened(row) for _, row in rows)

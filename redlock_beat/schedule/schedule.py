@@ -20,8 +20,8 @@ from ..clock import moment, monotonic
 from ..entries.entry import Changes, Entry, Policies
 from ..errors import NoSuchEntry, RedisUnavailable, RedlockBeatError
 from ..settings import Settings
-from ..store import requests as steps
-from ..store.requests import Asking, Step
+from ..store import requests
+from ..store.requests import Asking, Request
 from ..store.store import Store
 from .answers import Foreseen, Happened, Slot, Waiting
 from .base import TROUBLE, Base, asking
@@ -67,36 +67,36 @@ class Connected(Base):
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def ask(self, operation: Asking[T] | Step[T]) -> T:
-        """Do one of ``schedule.operations``, or take a single step; every other method is made of this one.
+    def ask(self, operation: Asking[T] | Request[T]) -> T:
+        """Do one of ``schedule.operations``, or send a single request; every other method is made of this one.
 
         >>> schedule.ask(schedule.operations.size())   # doctest: +SKIP
         """
         going = asking(operation)
         try:
-            step = next(going)
+            request = next(going)
             while True:
                 try:
-                    answer = self.round_trip(step)
+                    answer = self.round_trip(request)
                 except RedisUnavailable as exc:
-                    step = going.throw(exc)
+                    request = going.throw(exc)
                 else:
-                    step = going.send(answer)
+                    request = going.send(answer)
         except StopIteration as done:
             result: T = done.value
             return result
 
-    def round_trip(self, step: Step[Any]) -> Any:
-        """Take one step of an operation, and try again while Redis is away: :class:`RedisUnavailable` in the end.
+    def round_trip(self, request: Request[Any]) -> Any:
+        """Send one request of an operation, and try again while Redis is away: :class:`RedisUnavailable` in the end.
 
         >>> schedule.round_trip(schedule.operations.size())   # doctest: +SKIP
         """
         retrying = tenacity.Retrying(**self._patience())
         try:
             with self._turns.turn(self.retry_for):
-                answer: Any = retrying(self._store.run, step)
+                answer: Any = retrying(self._store.run, request)
         except TROUBLE as exc:
-            raise self._said_clearly(exc, step) from None
+            raise self._said_clearly(exc, request) from None
         self._turns.answered = monotonic()
         return answer
 
@@ -105,7 +105,7 @@ class Connected(Base):
 
         >>> schedule.now()   # doctest: +SKIP
         """
-        return moment(self.ask(steps.now(self.keys)))
+        return moment(self.ask(requests.now(self.keys)))
 
     def close(self) -> None:
         """Close the connections; the schedule may be used again afterwards.

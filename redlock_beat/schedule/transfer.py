@@ -20,7 +20,7 @@ from ..entries.policies import act_at
 from ..entries.state import State, parse_state
 from ..errors import InvalidSchedule
 from ..settings import Settings
-from ..store import requests as steps
+from ..store import requests
 from ..store.keys import Keys
 from ..store.requests import PAGE, Asking
 from ..store.values import ABSENT, ANY, DROP, KEEP, Edit, Stored
@@ -100,19 +100,19 @@ def _entry_line(stored: Stored, digest: str | None) -> dict[str, Any]:
 
 
 def _page_of_entries(keys: Keys, cursor: str) -> Asking[tuple[str, list[tuple[Stored, str | None]]]]:
-    cursor, names = yield steps.names(keys, cursor, None, PAGE)
+    cursor, names = yield requests.names(keys, cursor, None, PAGE)
     found: list[tuple[Stored, str | None]] = []
     for i in range(0, len(names), PAGE):
         page = names[i : i + PAGE]
-        _, stored = yield steps.read(keys, page)
-        digests = yield steps.some(keys.configured, page)
+        _, stored = yield requests.read(keys, page)
+        digests = yield requests.some(keys.configured, page)
         found += [pair for pair in zip(stored, digests, strict=True) if pair[0].definition is not None]
     return cursor, found
 
 
 def _page_of_removed(keys: Keys, cursor: str) -> Asking[tuple[str, list[tuple[str, str]]]]:
-    cursor, pairs = yield steps.pairs(keys.configured, cursor, PAGE)
-    there = (yield steps.some(keys.entries, list(pairs))) if pairs else []
+    cursor, pairs = yield requests.pairs(keys.configured, cursor, PAGE)
+    there = (yield requests.some(keys.entries, list(pairs))) if pairs else []
     return cursor, [pair for pair, text in zip(pairs.items(), there, strict=True) if text is None]
 
 
@@ -230,7 +230,7 @@ def take(schedule: Schedule, arrivals: list[Arrival], *, dry_run: bool = False) 
     """Bring entries in (a page at most); what each one changed, or would."""
     found: list[Difference] = []
     if dry_run:
-        _, stored = schedule.ask(steps.read(schedule.keys, [one.entry.name for one in arrivals]))
+        _, stored = schedule.ask(requests.read(schedule.keys, [one.entry.name for one in arrivals]))
         return [difference(arrival, there) for arrival, there in zip(arrivals, stored, strict=True)]
     changes = [_taking(arrival, schedule.settings, found) for arrival in arrivals]
     schedule.ask(schedule.operations.many(changes))

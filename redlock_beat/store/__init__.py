@@ -3,9 +3,15 @@
 ``keys``      every key name, with the data model
 ``client``    a URL becomes a client; the subscription; pauses between attempts
 ``lua/``      one atomic step a file
-``requests``  what is asked and how its answer reads, as values without a network
-``store``     sends requests; one method for each script of the leader's
+``requests``  what is asked and how its answer reads: one function a script, without a network
+``values``    what requests are told and what they answer
+``store``     sends requests; one method for each that the leader sends
 ``pipeline``  requests sent ahead, their answers read later
 ``server``    what the server lets its user do, and what it keeps: the commands the doctor tries
 ``item``      one message in the outbox, as a value and as its text in Redis
+
+A leader calls the methods of its store (``store.renew(fence)``), which add the keys and the settings, and read in pages
+what is long. What users do is written once for the synchronous and the asynchronous store: it yields requests, and
+``run`` sends them. Either way a request is sent as it stands in ``requests``, and ``Request.answer`` reads what comes
+back, so that a term that is over becomes an error in one place.
 """

@@ -16,7 +16,7 @@ from redis.exceptions import NoScriptError
 
 from . import lua
 from .client import node_of
-from .requests import Step
+from .requests import Request
 
 
 def packed(words: Sequence[Any]) -> bytes:
@@ -70,10 +70,10 @@ class Wire:
                 connection.read_response()
                 self._loaded.add(_sha(name))
 
-    def request(self, step: Step[Any]) -> bytes:
+    def request(self, request: Request[Any]) -> bytes:
         """A script's call, packed; its answer will be read as the request says. Send it with :meth:`send`."""
-        self._readers.append(step.answer)
-        return packed(["EVALSHA", _sha(step.script), len(step.keys), *step.keys, *step.args])
+        self._readers.append(request.answer)
+        return packed(["EVALSHA", _sha(request.script), len(request.keys), *request.keys, *request.args])
 
     def send(self, *commands: bytes) -> None:
         """Send commands; their answers wait in order."""

@@ -1,7 +1,7 @@
 """What is asked of the schedule's Redis and how its answer reads: values, without a network.
 
-Each function here makes one :class:`Step`: one round trip, a script or a few plain commands. A
-store (:class:`~redlock_beat.store.store.Store`, :class:`~redlock_beat.store.store.AsyncStore`) takes it, so
+Each function here makes one :class:`Request`: one round trip, a script or a few plain commands. A
+store (:class:`~redlock_beat.store.store.Store`, :class:`~redlock_beat.store.store.AsyncStore`) sends it, so
 that what users do is written once for both.
 """
 
@@ -45,7 +45,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Step(Generic[T]):
+class Request(Generic[T]):
     """One round trip: a script with its keys and arguments, or plain commands; and how the answer reads."""
 
     read: Callable[[Any], T]
@@ -63,58 +63,58 @@ class Step(Generic[T]):
         return self.read(got)
 
 
-#: Something on its way: it asks for steps, is sent the answers, and ends with its result.
-Asking = Generator[Step[Any], Any, T]
+#: Something on its way: it yields requests, is sent the answers, and ends with its result.
+Asking = Generator[Request[Any], Any, T]
 
 
-def now(keys: Keys) -> Step[int]:
+def now(keys: Keys) -> Request[int]:
     """Redis's time."""
-    return Step(lambda got: int(got[0]) * MICROS + int(got[1]), commands=[("TIME",)])
+    return Request(lambda got: int(got[0]) * MICROS + int(got[1]), commands=[("TIME",)])
 
 
-def led(keys: Keys) -> Step[bool]:
+def led(keys: Keys) -> Request[bool]:
     """Whether a beat leads."""
-    return Step(lambda got: got is not None, commands=[("GET", keys.lease)])
+    return Request(lambda got: got is not None, commands=[("GET", keys.lease)])
 
 
-def size(keys: Keys) -> Step[int]:
+def size(keys: Keys) -> Request[int]:
     """How many entries there are."""
-    return Step(int, commands=[("HLEN", keys.entries)])
+    return Request(int, commands=[("HLEN", keys.entries)])
 
 
-def exists(keys: Keys, name: str) -> Step[bool]:
+def exists(keys: Keys, name: str) -> Request[bool]:
     """Whether there is an entry of this name."""
-    return Step(bool, commands=[("HEXISTS", keys.entries, name)])
+    return Request(bool, commands=[("HEXISTS", keys.entries, name)])
 
 
-def read(keys: Keys, names: Sequence[str]) -> Step[tuple[int, list[Stored]]]:
+def read(keys: Keys, names: Sequence[str]) -> Request[tuple[int, list[Stored]]]:
     """Redis's time, and some entries (:data:`PAGE` at most) as they stand at that instant."""
 
     def parse(got: Any) -> tuple[int, list[Stored]]:
         return int(got[0]), [Stored(name, *got[1 + 3 * i : 4 + 3 * i]) for i, name in enumerate(names)]
 
-    return Step(parse, "read", [keys.entries, keys.state, keys.due], names)
+    return Request(parse, "read", [keys.entries, keys.state, keys.due], names)
 
 
-def names(keys: Keys, cursor: str, match: str | None, count: int) -> Step[tuple[str, list[str]]]:
+def names(keys: Keys, cursor: str, match: str | None, count: int) -> Request[tuple[str, list[str]]]:
     """Some names, and where to go on ("0": that was all); a name may come twice if the hash shrinks meanwhile."""
     words = ["HSCAN", keys.entries, cursor, *(("MATCH", match) if match else ()), "COUNT", count]
-    return Step(lambda got: (str(got[0]), list(got[1])), commands=[words])
+    return Request(lambda got: (str(got[0]), list(got[1])), commands=[words])
 
 
-def some(key: str, fields: Sequence[str]) -> Step[list[str | None]]:
+def some(key: str, fields: Sequence[str]) -> Request[list[str | None]]:
     """Some fields of a hash."""
-    return Step(list, commands=[("HMGET", key, *fields)])
+    return Request(list, commands=[("HMGET", key, *fields)])
 
 
-def pairs(key: str, cursor: str, count: int) -> Step[tuple[str, dict[str, str]]]:
+def pairs(key: str, cursor: str, count: int) -> Request[tuple[str, dict[str, str]]]:
     """Some fields of a hash with their values, and where to go on ("0": that was all)."""
-    return Step(lambda got: (str(got[0]), dict(got[1])), commands=[("HSCAN", key, cursor, "COUNT", count)])
+    return Request(lambda got: (str(got[0]), dict(got[1])), commands=[("HSCAN", key, cursor, "COUNT", count)])
 
 
-def waiting(keys: Keys, skip: int, count: int) -> Step[list[str]]:
+def waiting(keys: Keys, skip: int, count: int) -> Request[list[str]]:
     """Some items of ``manual``, those sent last first: what a leader takes meanwhile does not move them."""
-    return Step(list, commands=[("ZRANGE", keys.manual, -skip - count, -skip - 1)])
+    return Request(list, commands=[("ZRANGE", keys.manual, -skip - count, -skip - 1)])
 
 
 def edit(
@@ -125,7 +125,7 @@ def edit(
     fence: Fence | None = None,
     each: bool = False,
     config: str = KEEP,
-) -> Step[Conflict | list[int]]:
+) -> Request[Conflict | list[int]]:
     """Apply edits, all or none (or, with *each*, those that compare; the indexes left out are returned)."""
     names_of = [
         keys.lease, keys.epoch, keys.entries, keys.state, keys.due, keys.configured, keys.archive, keys.quarantine,
@@ -144,16 +144,18 @@ def edit(
             return Conflict(int(index), state)
         return [int(one) for one in answer.split(" ")[1:]]
 
-    return Step(parse, "edit", names_of, args, writes=True)
+    return Request(parse, "edit", names_of, args, writes=True)
 
 
-def ledger(keys: Keys, low: str, high: str, count: int, newest_first: bool) -> Step[list[tuple[str, dict[str, str]]]]:
+def ledger(
+    keys: Keys, low: str, high: str, count: int, newest_first: bool
+) -> Request[list[tuple[str, dict[str, str]]]]:
     """Some rows of the ledger between two row ids: (id, row)."""
     order = ("XREVRANGE", keys.ledger, high, low) if newest_first else ("XRANGE", keys.ledger, low, high)
-    return Step(lambda got: list(got or ()), commands=[(*order, "COUNT", count)])
+    return Request(lambda got: list(got or ()), commands=[(*order, "COUNT", count)])
 
 
-def ledger_news(keys: Keys, after: str, count: int, wait_ms: int) -> Step[list[tuple[str, dict[str, str]]]]:
+def ledger_news(keys: Keys, after: str, count: int, wait_ms: int) -> Request[list[tuple[str, dict[str, str]]]]:
     """Rows of the ledger after a row id; waits for some, so long at most (0: not at all)."""
     block = ("BLOCK", wait_ms) if wait_ms else ()
     words = ["XREAD", "COUNT", count, *block, "STREAMS", keys.ledger, after]
@@ -162,41 +164,43 @@ def ledger_news(keys: Keys, after: str, count: int, wait_ms: int) -> Step[list[t
         streams = list(got.values()) if isinstance(got, dict) else [one[1] for one in got or ()]
         return list(streams[0]) if streams else []
 
-    return Step(parse, commands=[words])
+    return Request(parse, commands=[words])
 
 
-def census(keys: Keys) -> Step[Census]:
+def census(keys: Keys) -> Request[Census]:
     """Whose schedule it is, and how much of it there is."""
-    return Step(
+    return Request(
         lambda got: Census(str(got[0] or ""), int(got[1] or 0), int(got[2])),
         commands=[("GET", keys.application), ("GET", keys.epoch), ("HLEN", keys.entries)],
     )
 
 
-def acknowledge(keys: Keys) -> Step[str | None]:
+def acknowledge(keys: Keys) -> Request[str | None]:
     """Somebody has taken note of what Redis has lost; what that was, or None."""
-    return Step(lambda got: got, commands=[("GETDEL", keys.loss)], writes=True)
+    return Request(lambda got: got, commands=[("GETDEL", keys.loss)], writes=True)
 
 
-def by_hand(keys: Keys, cursor: str, count: int) -> Step[tuple[str, list[tuple[str, int]]]]:
+def by_hand(keys: Keys, cursor: str, count: int) -> Request[tuple[str, list[tuple[str, int]]]]:
     """Some manual items with when they are sent, and where to go on ("0": that was all); one may come twice."""
-    return Step(
+    return Request(
         lambda got: (str(got[0]), [(str(item), from_score(when)) for item, when in got[1]]),
         commands=[("ZSCAN", keys.manual, cursor, "COUNT", count)],
     )
 
 
-def cancel(keys: Keys, items: Sequence[str], ledger_size: int, row: Sequence[Any]) -> Step[int]:
+def cancel(keys: Keys, items: Sequence[str], ledger_size: int, row: Sequence[Any]) -> Request[int]:
     """Cancel manual items; how many were there."""
-    return Step(int, "cancel", [keys.manual, keys.ledger], [ledger_size, *counted(items), *counted(row)], writes=True)
+    return Request(
+        int, "cancel", [keys.manual, keys.ledger], [ledger_size, *counted(items), *counted(row)], writes=True
+    )
 
 
-def outbox_sample(keys: Keys) -> Step[list[str]]:
+def outbox_sample(keys: Keys) -> Request[list[str]]:
     """Some items of the outbox."""
-    return Step(lambda got: list(got[1].values()), commands=[("HSCAN", keys.outbox, 0, "COUNT", 100)])
+    return Request(lambda got: list(got[1].values()), commands=[("HSCAN", keys.outbox, 0, "COUNT", 100)])
 
 
-def standing(keys: Keys, now: int) -> Step[Standing]:
+def standing(keys: Keys, now: int) -> Request[Standing]:
     """How things stand."""
 
     def parse(got: Any) -> Standing:
@@ -207,7 +211,7 @@ def standing(keys: Keys, now: int) -> Step[Standing]:
             left_out, loss, int(waiting),
         )  # fmt: skip
 
-    return Step(parse, commands=[
+    return Request(parse, commands=[
         ("GET", keys.lease), ("PTTL", keys.lease), ("GET", keys.epoch), ("HLEN", keys.entries),
         ("ZCOUNT", keys.due, "-inf", score(now)), ("ZRANGE", keys.due, 0, 0, "WITHSCORES"),
         ("ZCOUNT", keys.manual, "-inf", score(now)), ("HLEN", keys.outbox), ("HGETALL", keys.quarantine),
@@ -220,7 +224,7 @@ def standing(keys: Keys, now: int) -> Step[Standing]:
 # --- first contact ---
 
 
-def hello(keys: Keys, where: object) -> Step[Hello]:
+def hello(keys: Keys, where: object) -> Request[Hello]:
     """First contact; :class:`UnsupportedServer` when the server can never work. *where* it is, for people."""
 
     def parse(got: Any) -> Hello:
@@ -234,12 +238,12 @@ def hello(keys: Keys, where: object) -> Step[Hello]:
             )
         return Hello(int(now), str(version), str(policy), int(limit or 0))
 
-    return Step(parse, "hello", [keys.request("probe")])
+    return Request(parse, "hello", [keys.request("probe")])
 
 
-def prove(keys: Keys, key: str, nonce: str, broker_db: int) -> Step[str]:
+def prove(keys: Keys, key: str, nonce: str, broker_db: int) -> Request[str]:
     """Whether the broker is this server; see ``prove.lua``."""
-    return Step(str, "prove", [], [key, nonce, broker_db, keys.db])
+    return Request(str, "prove", [], [key, nonce, broker_db, keys.db])
 
 
 # --- the term ---
@@ -247,24 +251,24 @@ def prove(keys: Keys, key: str, nonce: str, broker_db: int) -> Step[str]:
 
 def _fenced(
     read: Callable[[Any], T], script: str, keys: Keys, others: Sequence[str], fence: Fence, args: Sequence[Any] = ()
-) -> Step[T]:
+) -> Request[T]:
     """A script that is called for a term: its keys and arguments begin alike."""
-    return Step(read, script, [keys.lease, keys.epoch, *others], [*fence.words, *args])
+    return Request(read, script, [keys.lease, keys.epoch, *others], [*fence.words, *args])
 
 
-def look(keys: Keys, token: str, heartbeat: str) -> Step[Look]:
+def look(keys: Keys, token: str, heartbeat: str) -> Request[Look]:
     """Who leads; writes the heartbeat of this replica when one is given."""
 
     def parse(got: Any) -> Look:
         held, left, holder, own, uptime, replid, now = got
         return Look(str(held), int(left), bool(holder), bool(own), int(uptime), str(replid), int(now))
 
-    return Step(parse, "look", [keys.lease, keys.beats], [token, heartbeat])
+    return Request(parse, "look", [keys.lease, keys.beats], [token, heartbeat])
 
 
 def acquire(
     keys: Keys, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = ""
-) -> Step[tuple[Fence | str, bool]]:
+) -> Request[tuple[Fence | str, bool]]:
     """Stand for election: the fence of the term, or the text of the lease that another holds.
 
     And whether the server sees the own subscription.
@@ -274,20 +278,20 @@ def acquire(
         won, epoch, text, seen = got
         return Fence(str(text), int(epoch), ttl_ms) if won == 1 else str(text), bool(seen)
 
-    return Step(parse, "acquire", [keys.lease, keys.epoch], [token, ttl_ms, owner, lowest, steal])
+    return Request(parse, "acquire", [keys.lease, keys.epoch], [token, ttl_ms, owner, lowest, steal])
 
 
-def renew(keys: Keys, fence: Fence, ttl_ms: int | None = None) -> Step[int]:
+def renew(keys: Keys, fence: Fence, ttl_ms: int | None = None) -> Request[int]:
     """Renew the term, perhaps for longer."""
     return _fenced(int, "renew", keys, [], replace(fence, ttl_ms=ttl_ms or fence.ttl_ms))
 
 
-def release(keys: Keys, fence: Fence | None, token: str) -> Step[bool]:
+def release(keys: Keys, fence: Fence | None, token: str) -> Request[bool]:
     """Give the term back and tell the others; whether it was held."""
     return _fenced(bool, "release", keys, [keys.beats], fence or NO_FENCE, [token, keys.wake])
 
 
-def introduce(keys: Keys, fence: Fence, application: str) -> Step[str]:
+def introduce(keys: Keys, fence: Fence, application: str) -> Request[str]:
     """Leave the application's name where none stands; the name that stands there."""
     return _fenced(lambda got: str(got[0]), "introduce", keys, [keys.application], fence, [application])
 
@@ -295,7 +299,7 @@ def introduce(keys: Keys, fence: Fence, application: str) -> Step[str]:
 # --- dispatch ---
 
 
-def due(keys: Keys, fence: Fence, limit: int, token: str = "", heartbeat: str = "", skip: int = 0) -> Step[Due]:
+def due(keys: Keys, fence: Fence, limit: int, token: str = "", heartbeat: str = "", skip: int = 0) -> Request[Due]:
     """What is due now, but for the first *skip*. Carries a heartbeat along."""
     k = keys
     others = [k.due, k.state, k.manual, k.outbox, k.beats, k.entries, k.quarantine, k.config]
@@ -346,7 +350,7 @@ def commit(
     broker_db: int,
     token: str,
     heartbeat: str,
-) -> Step[list[str]]:
+) -> Request[list[str]]:
     """Turn due occurrences into sent ones; what became of each."""
     k = keys
     args: list[Any] = [ledger_size, broker_db, k.db, token, heartbeat, len(occurrences)]
@@ -365,7 +369,7 @@ def commit_many(
     token: str,
     heartbeat: str,
     owner: str,
-) -> Step[tuple[str, str]]:
+) -> Request[tuple[str, str]]:
     """The same for occurrences that are one message for one list each: a letter for each, and why any failed."""
     k = keys
     columns: dict[str, list[Any]] = {"q": [], "n": [], "s": [], "t": [], "a": [], "u": [], "i": [], "m": []}
@@ -383,7 +387,7 @@ def commit_many(
 
 def put_off(
     keys: Keys, fence: Fence, entries: Sequence[tuple[str, str, str, int]], manual: Sequence[tuple[str, int]]
-) -> Step[int]:
+) -> Request[int]:
     """Let entries (name, expected score and state, until when) and manual items wait."""
     args: list[Any] = [len(entries)]
     for name, expected, state, until in entries:
@@ -394,7 +398,7 @@ def put_off(
     return _fenced(int, "put_off", keys, [keys.due, keys.state, keys.manual], fence, args)
 
 
-def quarantine(keys: Keys, fence: Fence, entries: Sequence[SetAside], ledger_size: int) -> Step[int]:
+def quarantine(keys: Keys, fence: Fence, entries: Sequence[SetAside], ledger_size: int) -> Request[int]:
     """Set entries aside; how many were, for one that has changed meanwhile is not."""
     args: list[Any] = [ledger_size, len(entries)]
     for one in entries:
@@ -403,7 +407,7 @@ def quarantine(keys: Keys, fence: Fence, entries: Sequence[SetAside], ledger_siz
     return _fenced(int, "quarantine", keys, [keys.due, keys.state, keys.quarantine, keys.ledger], fence, args)
 
 
-def drop_manual(keys: Keys, fence: Fence, items: Sequence[Drop], ledger_size: int) -> Step[int]:
+def drop_manual(keys: Keys, fence: Fence, items: Sequence[Drop], ledger_size: int) -> Request[int]:
     """Remove manual items (:data:`PAGE` at most) that are not sent, or put them off."""
     args: list[Any] = [ledger_size, len(items)]
     for one in items:
@@ -414,25 +418,25 @@ def drop_manual(keys: Keys, fence: Fence, items: Sequence[Drop], ledger_size: in
 # --- the outbox ---
 
 
-def outbox_load(keys: Keys, fence: Fence, cursor: str) -> Step[tuple[str, list[str]]]:
+def outbox_load(keys: Keys, fence: Fence, cursor: str) -> Request[tuple[str, list[str]]]:
     """Some items of the outbox (id, item, ...), re-stamped as this term's, and where to go on ("0": that was all)."""
     return _fenced(lambda got: (str(got[0]), list(got[1])), "outbox_load", keys, [keys.outbox], fence, [cursor, 100])
 
 
-def outbox_take(keys: Keys, fence: Fence, item_id: str, item: str) -> Step[bool]:
+def outbox_take(keys: Keys, fence: Fence, item_id: str, item: str) -> Request[bool]:
     """Take an item out before it is published at most once; whether this beat may publish it."""
     return _fenced(bool, "outbox_take", keys, [keys.outbox], fence, [item_id, item])
 
 
-def outbox_done(keys: Keys, rows: Sequence[tuple[str, bool, list[Any]]], ledger_size: int) -> Step[int]:
+def outbox_done(keys: Keys, rows: Sequence[tuple[str, bool, list[Any]]], ledger_size: int) -> Request[int]:
     """Remove items by id, each with its ledger row; the flag: only if it was still there."""
     args: list[Any] = [ledger_size, len(rows)]
     for item_id, must, row in rows:
         args += (item_id, int(must), *counted(row))
-    return Step(int, "outbox_done", [keys.outbox, keys.ledger], args)
+    return Request(int, "outbox_done", [keys.outbox, keys.ledger], args)
 
 
-def outbox_again(keys: Keys, fence: Fence, items: Sequence[tuple[str, str]]) -> Step[int]:
+def outbox_again(keys: Keys, fence: Fence, items: Sequence[tuple[str, str]]) -> Request[int]:
     """Have items rendered anew: each leaves the outbox, and its manual item is due now."""
     args = [keys.wake, len(items), *(word for item in items for word in item)]
     return _fenced(int, "outbox_again", keys, [keys.outbox, keys.manual], fence, args)
@@ -441,11 +445,11 @@ def outbox_again(keys: Keys, fence: Fence, items: Sequence[tuple[str, str]]) -> 
 # --- the configuration ---
 
 
-def config_mark(keys: Keys, fence: Fence, begun: str, mark: str) -> Step[bool]:
+def config_mark(keys: Keys, fence: Fence, begun: str, mark: str) -> Request[bool]:
     """The configuration is synced; False when Redis no longer has what the sync began with."""
     return _fenced(bool, "config_mark", keys, [keys.config], fence, [begun, mark])
 
 
-def leave_out(keys: Keys, fence: Fence, record: str) -> Step[int]:
+def leave_out(keys: Keys, fence: Fence, record: str) -> Request[int]:
     """Say which configured entries are not in force, and why ('' when all are)."""
     return _fenced(int, "left_out", keys, [keys.left_out], fence, [record])

@@ -1,4 +1,4 @@
-"""One typed method per atomic step; nothing else talks to the schedule's Redis.
+"""One typed method per request; nothing else talks to the schedule's Redis.
 
 Repeating any of these is harmless: a write compares what it was made from, or carries a request id.
 """
@@ -10,15 +10,14 @@ from functools import cached_property
 from typing import Any
 
 from ..clock import score
-from . import lua
-from . import requests as steps
+from . import lua, requests
 from .client import Target
-from .requests import PAGE, Asking, Step, T
+from .requests import PAGE, Asking, Request, T
 from .values import KEEP, Conflict, Drop, Due, Edit, Fence, Hello, Look, Occurrence, SetAside, Stored
 
 
 class Store:
-    """The schedule's Redis, one method per atomic step.
+    """The schedule's Redis, one method per request.
 
     >>> from ..settings import Settings
     >>> Store(Target(Settings(url="redis://localhost"))).keys.due
@@ -38,28 +37,28 @@ class Store:
         """A cluster's is made when it is first used: it connects at once, and what fails then is tried again."""
         return self.target.client()
 
-    def run(self, step: Step[T]) -> T:
-        """Take one step."""
-        if step.script:
-            return step.answer(self._run(step.script, step.keys, step.args))
-        if len(step.commands) == 1:
-            return step.answer(self.client.execute_command(*step.commands[0]))
+    def run(self, request: Request[T]) -> T:
+        """Send one request."""
+        if request.script:
+            return request.answer(self._run(request.script, request.keys, request.args))
+        if len(request.commands) == 1:
+            return request.answer(self.client.execute_command(*request.commands[0]))
         pipe = self.client.pipeline(transaction=False)
-        for words in step.commands:
+        for words in request.commands:
             pipe.execute_command(*words)
-        return step.answer(pipe.execute())
+        return request.answer(pipe.execute())
 
     def close(self) -> None:
         """Close the connections; they are made again when they are needed."""
         if "client" in self.__dict__:  # that of a cluster may never have been made
             self.client.close()
 
-    def take(self, asking: Asking[T]) -> T:
-        """Take every step that something asks for; what it ends with."""
+    def ask(self, asking: Asking[T]) -> T:
+        """Take every request that something asks for; what it ends with."""
         try:
-            step = next(asking)
+            request = next(asking)
             while True:
-                step = asking.send(self.run(step))
+                request = asking.send(self.run(request))
         except StopIteration as done:
             result: T = done.value
             return result
@@ -74,42 +73,42 @@ class Store:
 
     def hello(self) -> Hello:
         """First contact; :class:`UnsupportedServer` when the server can never work."""
-        return self.run(steps.hello(self.keys, self.target))
+        return self.run(requests.hello(self.keys, self.target))
 
     def now(self) -> int:
         """Redis's time."""
-        return self.run(steps.now(self.keys))
+        return self.run(requests.now(self.keys))
 
     def prove(self, key: str, nonce: str, broker_db: int) -> str:
         """Whether the broker is this server; see ``prove.lua``."""
         if self.target.cluster:
             return "no: a cluster has no other database, and its keys lie on many servers"
-        return self.run(steps.prove(self.keys, key, nonce, broker_db))
+        return self.run(requests.prove(self.keys, key, nonce, broker_db))
 
     # --- the term ---
 
     def look(self, token: str, heartbeat: str) -> Look:
         """Who leads; writes the heartbeat of this replica when one is given."""
-        return self.run(steps.look(self.keys, token, heartbeat))
+        return self.run(requests.look(self.keys, token, heartbeat))
 
     def acquire(self, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = "") -> tuple[Fence | str, bool]:
         """Stand for election: the fence of the term, or the text of the lease that another holds.
 
         And whether the server sees the own subscription.
         """
-        return self.run(steps.acquire(self.keys, token, ttl_ms, owner, lowest, steal))
+        return self.run(requests.acquire(self.keys, token, ttl_ms, owner, lowest, steal))
 
     def renew(self, fence: Fence, ttl_ms: int | None = None) -> None:
         """Renew the term, perhaps for longer; :class:`Deposed` when it is over."""
-        self.run(steps.renew(self.keys, fence, ttl_ms))
+        self.run(requests.renew(self.keys, fence, ttl_ms))
 
     def release(self, fence: Fence | None, token: str) -> bool:
         """Give the term back and tell the others."""
-        return self.run(steps.release(self.keys, fence, token))
+        return self.run(requests.release(self.keys, fence, token))
 
     def introduce(self, fence: Fence, application: str) -> str:
         """Leave the application's name where none stands; the name that stands there."""
-        return self.run(steps.introduce(self.keys, fence, application))
+        return self.run(requests.introduce(self.keys, fence, application))
 
     def note_loss(self, what: str, seconds: int) -> None:
         """Keep for so long what Redis has lost. Unfenced: whoever notices it is right."""
@@ -122,7 +121,7 @@ class Store:
 
         *skip* leaves out the first that are due.
         """
-        return self.run(steps.due(self.keys, fence, limit, token, heartbeat, skip))
+        return self.run(requests.due(self.keys, fence, limit, token, heartbeat, skip))
 
     def definitions(self, names: Sequence[str]) -> list[str | None]:
         """The definitions of some entries."""
@@ -136,16 +135,16 @@ class Store:
     ) -> list[str]:
         """Turn due occurrences into sent ones; what became of each."""
         size = self.settings.ledger_size
-        return self.run(steps.commit(self.keys, fence, occurrences, size, broker_db, token, heartbeat))
+        return self.run(requests.commit(self.keys, fence, occurrences, size, broker_db, token, heartbeat))
 
     def quarantine(self, fence: Fence, entries: Sequence[SetAside]) -> int:
         """Set entries aside; how many were, for one that has changed meanwhile is not."""
-        return self.run(steps.quarantine(self.keys, fence, entries, self.settings.ledger_size))
+        return self.run(requests.quarantine(self.keys, fence, entries, self.settings.ledger_size))
 
     def drop_manual(self, fence: Fence, items: Sequence[Drop]) -> None:
         """Remove manual items that are not sent, or put them off."""
         for i in range(0, len(items), PAGE):
-            self.run(steps.drop_manual(self.keys, fence, items[i : i + PAGE], self.settings.ledger_size))
+            self.run(requests.drop_manual(self.keys, fence, items[i : i + PAGE], self.settings.ledger_size))
 
     def waiting(self, items: Sequence[str]) -> set[str]:
         """Which of these manual items still wait."""
@@ -163,7 +162,7 @@ class Store:
 
     def quarantined(self, cursor: str) -> tuple[str, dict[str, str]]:
         """Some of the reports in quarantine, and where to go on ("0": that was all)."""
-        return self.run(steps.pairs(self.keys.quarantine, cursor, 100))
+        return self.run(requests.pairs(self.keys.quarantine, cursor, 100))
 
     def acquit(self, *names: str) -> None:
         """Take entries out of quarantine: they work again."""
@@ -190,7 +189,7 @@ class Store:
         """Every item in the outbox, re-stamped as this term's: (id, item as stamped)."""
         cursor = "0"
         while True:
-            cursor, found = self.run(steps.outbox_load(self.keys, fence, cursor))
+            cursor, found = self.run(requests.outbox_load(self.keys, fence, cursor))
             for i in range(0, len(found), 2):
                 yield found[i], found[i + 1]
             if cursor == "0":
@@ -198,21 +197,21 @@ class Store:
 
     def outbox_take(self, fence: Fence, item_id: str, item: str) -> bool:
         """Take an item out before it is published at most once; whether this beat may publish it."""
-        return self.run(steps.outbox_take(self.keys, fence, item_id, item))
+        return self.run(requests.outbox_take(self.keys, fence, item_id, item))
 
     def outbox_done(self, rows: Sequence[tuple[str, bool, list[Any]]]) -> int:
         """Remove items by id, each with its ledger row; the flag: only if it was still there."""
-        return self.run(steps.outbox_done(self.keys, rows, self.settings.ledger_size))
+        return self.run(requests.outbox_done(self.keys, rows, self.settings.ledger_size))
 
     def outbox_again(self, fence: Fence, items: Sequence[tuple[str, str]]) -> None:
         """Have items rendered anew: each leaves the outbox, and its manual item is due now."""
-        self.run(steps.outbox_again(self.keys, fence, items))
+        self.run(requests.outbox_again(self.keys, fence, items))
 
     def put_off(
         self, fence: Fence, entries: Sequence[tuple[str, str, str, int]], manual: Sequence[tuple[str, int]]
     ) -> None:
         """Let entries (name, expected score and state, until when) and manual items wait."""
-        self.run(steps.put_off(self.keys, fence, entries, manual))
+        self.run(requests.put_off(self.keys, fence, entries, manual))
 
     def state(self, name: str) -> str | None:
         """The text of an entry's state."""
@@ -231,13 +230,13 @@ class Store:
         config: str = KEEP,
     ) -> Conflict | list[int]:
         """Apply edits; see :func:`redlock_beat.store.requests.edit`."""
-        return self.run(steps.edit(self.keys, edits, request=request, fence=fence, each=each, config=config))
+        return self.run(requests.edit(self.keys, edits, request=request, fence=fence, each=each, config=config))
 
     def read(self, names: Sequence[str]) -> tuple[int, list[Stored]]:
         """Redis's time, and some entries as they stand at that instant."""
         now, found = 0, []
         for i in range(0, max(len(names), 1), PAGE):
-            now, page = self.run(steps.read(self.keys, names[i : i + PAGE]))
+            now, page = self.run(requests.read(self.keys, names[i : i + PAGE]))
             found.extend(page)
         return now, found
 
@@ -250,7 +249,7 @@ class Store:
 
     def config_mark(self, fence: Fence, begun: str, mark: str) -> bool:
         """The configuration is synced; False when Redis no longer has what the sync began with."""
-        return self.run(steps.config_mark(self.keys, fence, begun, mark))
+        return self.run(requests.config_mark(self.keys, fence, begun, mark))
 
     def left_out(self) -> str | None:
         """What the last sync said of the configured entries that are not in force; None when all are."""
@@ -259,7 +258,7 @@ class Store:
 
     def leave_out(self, fence: Fence, record: str) -> None:
         """Say which configured entries are not in force, and why ('' when all are)."""
-        self.run(steps.leave_out(self.keys, fence, record))
+        self.run(requests.leave_out(self.keys, fence, record))
 
     def configured(self, names: Sequence[str] | None = None) -> dict[str, str]:
         """Name -> digest of what the configuration last said, of some names or of all; read in pages."""
@@ -293,7 +292,7 @@ class Store:
 
 
 class AsyncStore:
-    """The same steps on ``redis.asyncio``."""
+    """The same requests on ``redis.asyncio``."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -301,19 +300,19 @@ class AsyncStore:
         self.client = target.async_client()
         self._scripts: dict[str, Any] = {}
 
-    async def run(self, step: Step[T]) -> T:
-        """Take one step."""
-        if step.script:
-            script = self._scripts.get(step.script)
+    async def run(self, request: Request[T]) -> T:
+        """Send one request."""
+        if request.script:
+            script = self._scripts.get(request.script)
             if script is None:
-                script = self._scripts[step.script] = self.client.register_script(lua.source(step.script))
-            return step.answer(await script(keys=list(step.keys), args=list(step.args)))
-        if len(step.commands) == 1:
-            return step.answer(await self.client.execute_command(*step.commands[0]))
+                script = self._scripts[request.script] = self.client.register_script(lua.source(request.script))
+            return request.answer(await script(keys=list(request.keys), args=list(request.args)))
+        if len(request.commands) == 1:
+            return request.answer(await self.client.execute_command(*request.commands[0]))
         pipe = self.client.pipeline(transaction=False)
-        for words in step.commands:
+        for words in request.commands:
             pipe.execute_command(*words)
-        return step.answer(await pipe.execute())
+        return request.answer(await pipe.execute())
 
     async def close(self) -> None:
         """Close the connections."""
