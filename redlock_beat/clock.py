@@ -21,6 +21,9 @@ _SPAN = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_NAIVE = datetime(1970, 1, 1)  # noqa: DTZ001 - the base of naive wall-clock arithmetic
 
+#: The first and the last second that a datetime can be, in unix seconds.
+FIRST_SECOND, LAST_SECOND = -62_135_596_800, 253_402_300_799
+
 if hasattr(time, "CLOCK_BOOTTIME"):
 
     def monotonic() -> float:
@@ -136,8 +139,14 @@ def score(instant: int) -> str:
 
 
 def from_score(text: str | float) -> int:
-    """The instant of a score; exact to the microsecond until the year 2242."""
-    return round(float(text) * MICROS)
+    """The instant of a score; exact to the microsecond until the year 2242.
+
+    A score beyond every calendar, as somebody may have written it by hand, is the calendar's first or last second.
+
+    >>> from_score("inf") == from_score(1e300) == LAST_SECOND * MICROS
+    True
+    """
+    return round(min(max(float(text), FIRST_SECOND), LAST_SECOND) * MICROS)
 
 
 def age_of(pid: int) -> float | None:

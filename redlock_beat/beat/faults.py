@@ -163,9 +163,8 @@ def replace(store: Store, fault: Fault, term: Term) -> tuple[list[Item], str]:
 
 def row_of(item: Item, what: str, why: str) -> list[Any]:
     """An item's row of the ledger, for another outcome."""
-    row = list(item.row)
-    row[row.index("is") + 1] = what
-    return [*row, "why", mask(why)[:300]]
+    row = {**dict(zip(item.row[::2], item.row[1::2], strict=True)), "is": what, "why": mask(why)[:300]}
+    return [word for pair in row.items() for word in pair]
 
 
 def _once_more(item: Item, now: int) -> str:

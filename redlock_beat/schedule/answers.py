@@ -80,7 +80,10 @@ def happened(row: Mapping[str, str]) -> Happened:
     """A row of the ledger, as it is shown."""
 
     def instant(key: str) -> datetime | None:
-        return moment(int(row[key])) if row.get(key, "-").lstrip("-").isdigit() else None
+        try:
+            return moment(int(row.get(key, "-")))
+        except (ValueError, OverflowError):  # none, or beyond the calendar
+            return None
 
     return Happened(
         what=row.get("is", "?"),

@@ -73,6 +73,12 @@ def unstamp(item_id: str, stamped: str) -> Item:
         head, call = stamped.split("\n", 1)
         name, nominal, id_, once, row, *rest = json.loads(head.split(" ", 1)[1])
         uid, revision, at, again = (*rest, *("", 0, 0, "")[len(rest) :])[:4]
+        for word in row:  # they go to the ledger
+            if not isinstance(word, (str, int)):
+                raise TypeError(f"{word!r} is no word of a row")
+            str(word).encode("utf-8", "surrogateescape")
+        if not isinstance(row, list) or len(row) % 2:
+            raise TypeError(f"{row!r} is no row")
         return Item(
             item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), call,
             str(uid), int(revision), int(at), str(again),

@@ -55,7 +55,7 @@ class Held:
     def parse(cls, text: str | None) -> Held | None:
         """What a text says; None when it is none, or rubbish."""
         words = (text or "").split(" ", 3)
-        if len(words) < 4 or not words[1].isdigit():
+        if len(words) < 4 or not words[1].isdecimal():
             return None
         return cls(words[0], int(words[1]), words[2] == "seen", words[3])
 

@@ -452,6 +452,30 @@ def test_a_manual_item_with_rubbish_in_it_stops_nothing_and_is_in_the_ledger(val
     assert "cannot be read and is dropped" in caplog.text
 
 
+@pytest.mark.parametrize("score", ["-inf", "inf", "1e300", "-1e300"])
+def test_a_score_beyond_every_calendar_stops_nothing(valkey, beats, score):
+    schedule, client = Schedule.from_url(valkey.url()), valkey.client()
+    parked = schedule.add("parked", "tasks.add", 3600)
+    trigger = ManualItem("parked", parked.uid, "trigger", 1_000_000, 1_000_000, "r")
+    client.zadd(K.due, {"parked": score})
+    client.zadd(K.manual, {trigger.text(): score})
+    schedule.add("good", "tasks.add", 0.2)
+    beat = beats(valkey).lead()
+    beat.until(lambda: len([row for row in ledger(client, "sent") if row["entry"] == "good"]) > 2, seconds=5)
+    assert schedule.status().entries == 2
+    assert schedule.health().why
+
+
+def test_a_state_beyond_the_calendar_spoils_no_history(valkey, beats):
+    """Its slot is in the ledger as it stood there."""
+    client = valkey.client()
+    client.xadd(K.ledger, {"at": 1, "is": "failed", "entry": "a", "nominal": 10**25, "epoch": 1})
+    schedule = Schedule.from_url(valkey.url())
+    (row,) = schedule.history()
+    assert row.nominal is None
+    assert schedule.status().lateness_p50 is None
+
+
 def test_a_slot_that_jitter_holds_back_survives_an_edit_of_its_jitter(valkey, beats):
     """A deploy within the jitter of a nightly entry must not drop the night."""
     schedule = Schedule.from_url(valkey.url())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import uuid
 
@@ -123,6 +124,28 @@ def test_items_are_restamped_and_rubbish_stays_where_it_is(valkey, beats, caplog
     beat = beats("memory://", **conf(valkey, "q")).lead()
     assert "cannot be read" in caplog.text
     assert client.hget(K.outbox, "bad").startswith(f"{beat.epoch} ")
+
+
+@pytest.mark.parametrize(
+    "row", [["is", ["sent"]], {"is": "sent"}, ["is"], ["is", None], ["is", "\ud800"], "is"], ids=str
+)
+def test_an_item_with_rubbish_in_it_holds_up_no_other(valkey, beats, row, caplog):
+    """What cannot go to the ledger must not reach the publisher: it would try to note it for ever, and nothing else."""
+    client, queue = valkey.client(), f"q-{uuid.uuid4().hex}"
+    first = beats("memory://", **conf(valkey, queue)).lead()
+    first.parts.publisher.stop()
+    Schedule(first.app).add("a", "tasks.add", 3600, run_now=True)
+    first.until(lambda: client.hlen(K.outbox))
+    (text,) = client.hvals(K.outbox)
+    head, call = text.split("\n", 1)
+    words = json.loads(head.split(" ", 1)[1])
+    client.hset(K.outbox, "bad:0", f"1 {json.dumps([*words[:4], row, *words[5:]])}\n{call}")
+    first.close()
+    second = beats("memory://", {"b": {"task": "tasks.add", "schedule": 0.1}}, **conf(valkey, queue)).lead()
+    second.until(lambda: len(ledger(client, "sent")) > 3, seconds=5)
+    assert client.hexists(K.outbox, "bad:0")
+    assert "cannot be read" in caplog.text
+    assert "goes on after an error" not in caplog.text
 
 
 def test_a_term_that_is_over_publishes_nothing(valkey, beats, broker):
