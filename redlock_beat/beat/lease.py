@@ -181,7 +181,7 @@ class Lease:
         if not seen.held:
             self._missing = None
             return seen, True
-        if seen.held.startswith(self.token + " "):
+        if held is not None and held.token == self.token:
             return seen, True
         gone = held is not None and held.seen and not seen.holder_seen
         if not gone or not self._may_judge(seen, now):

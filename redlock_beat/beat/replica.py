@@ -15,10 +15,10 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from .. import hooks
 from ..clock import MICROS, monotonic
 from ..errors import BrokerAway, Deposed, InvalidSetting, Replaced, UnsupportedServer
-from ..schedule.status import owner_of
 from ..settings import Settings
 from ..store.client import TROUBLE, Target, drop_connections
 from ..store.store import Store
+from ..store.values import Held
 from .leading import Leader
 from .lease import LOOK, Term
 from .parts import Parts, build
@@ -110,7 +110,8 @@ class Replica:
         """Lead this term from now on; *stolen_from* is the lease of a leader that is gone."""
         self.leader = Leader(self.parts, term)
         if stolen_from:
-            logger.warning("The leader %s is gone; its term is taken over.", owner_of(stolen_from))
+            gone = Held.parse(stolen_from)
+            logger.warning("The leader %s is gone; its term is taken over.", gone.owner if gone else stolen_from)
         self.standby.say(f"leader, term {term.epoch}")
         hooks.emit(hooks.TermBegan(self.parts.dispatcher.now() / MICROS, term.epoch))
 

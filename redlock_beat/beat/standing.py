@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from .. import hooks
 from ..clock import MICROS, monotonic
-from ..schedule.status import epoch_of, owner_of
 from ..store import requests
-from ..store.values import Census
+from ..store.values import Census, Held
 from .lease import LOOK, Term
 from .parts import Parts
 
@@ -60,18 +59,19 @@ class Standby:
         heartbeat = self._heartbeat()
         newest = self.lease.lowest_epoch
         seen, free = self.lease.look(heartbeat)
-        if (epoch := epoch_of(seen.held)) and epoch < newest:
-            self.losses.set_back(newest, epoch)
+        holder = Held.parse(seen.held)
+        if holder is not None and 0 < holder.epoch < newest:
+            self.losses.set_back(newest, holder.epoch)
         if hooks.listening():
             hooks.emit(hooks.Turned(self.dispatcher.now() / MICROS, "standby"))
-        role = f"standby; {owner_of(seen.held) or 'another beat'} leads"
+        role = f"standby; {holder.owner if holder else 'another beat'} leads"
         if free:
             if self.renderer.direct and self.broker.unproved is None:
                 self.broker.doubt()  # it is proved once a term
             census = self.store.run(requests.census(self.store.keys))
             obstacle = self._obstacle(census)
             if obstacle is None:
-                steal = seen.held if seen.held and not seen.held.startswith(self.lease.token + " ") else ""
+                steal = "" if holder is not None and holder.token == self.lease.token else seen.held
                 term = self.lease.acquire(steal)
                 if term is not None:
                     return Won(term, steal, newest, census)

@@ -72,11 +72,11 @@ class Status:
 
 def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
     """The status of what was read; *lateness* in ascending order."""
-    leader = owner_of(standing.lease)
+    held = Held.parse(standing.lease)
     oldest = standing.oldest
     total, left_out = left_out_of(standing.left_out)
     return Status(
-        leader=leader,
+        leader=held.owner if held else None,
         epoch=standing.epoch,
         lease_left=standing.lease_left_ms / 1000,
         entries=standing.entries,
@@ -106,26 +106,6 @@ def left_out_of(record: str | None) -> tuple[int, dict[str, str]]:
         return max(int(data.get("total", 0)), len(entries)), entries
     except (ValueError, TypeError, AttributeError):
         return 1, {"?": f"the record of what was left out cannot be read: {str(record)[:200]}"}
-
-
-def owner_of(held: str | None) -> str | None:
-    """The readable owner in the text of a lease (``token epoch seen owner``).
-
-    >>> owner_of("a3 7 seen web-1:42")
-    'web-1:42'
-    """
-    found = Held.parse(held)
-    return found.owner if found else None
-
-
-def epoch_of(held: str | None) -> int | None:
-    """The term in the text of a lease.
-
-    >>> epoch_of("a3 7 1 web-1:42")
-    7
-    """
-    parts = (held or "").split(" ")
-    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else None
 
 
 def _percentile(values: Sequence[float], part: float) -> float | None:

@@ -12,12 +12,11 @@ import redis
 from redlock_beat import Schedule
 from redlock_beat.beat.lease import Lease
 from redlock_beat.errors import Deposed
-from redlock_beat.schedule.status import owner_of
 from redlock_beat.settings import Settings
 from redlock_beat.store.client import Listener, Target
 from redlock_beat.store.keys import Keys
 from redlock_beat.store.store import Store
-from redlock_beat.store.values import Drop, Occurrence, SetAside
+from redlock_beat.store.values import Drop, Held, Occurrence, SetAside
 from tests.beats import before_commit, duplicates, ledger
 from tests.proxy import Proxy
 from tests.servers import AT_ONCE, Server, eventually, follower
@@ -62,7 +61,7 @@ def test_one_of_two_gets_the_term_and_the_epoch_grows(server):
     assert a.store.release(first.fence, "a")
     second = b.acquire()
     assert second.epoch > first.epoch
-    assert owner_of(server.client().get(K.lease)) == "host:b"
+    assert Held.parse(server.client().get(K.lease)).owner == "host:b"
 
 
 def test_an_acquire_whose_answer_was_lost_finds_its_own_token(server):
