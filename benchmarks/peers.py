@@ -75,8 +75,8 @@ def _lead(replica: Any) -> None:
         pass
     replica.lead(won.term)
     replica.leader.begin()
-    while replica.leader.pages.write_next():
-        pass
+    while not replica.leader.pages.written:
+        replica.leader.pages.write_next()
 
 
 class Ours(Peer):
