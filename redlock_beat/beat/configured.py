@@ -131,11 +131,13 @@ class ConfigSync:
         written = len(fresh) - len(self._waiting())
         for _ in range(ROUNDS):
             found = yield from self._round(term, self._waiting())
-            if not any(found) and self.store.config_mark(term.fence, self.mark, self._ours):
+            if any(found):
+                continue
+            self._publish(term)  # before the mark: who finds that, and nothing said to be left out, looks no further
+            if self.store.config_mark(term.fence, self.mark, self._ours):
                 break
         else:
             raise RuntimeError(f"{ROUNDS} rounds have not brought Redis up to the configuration")
-        self._publish(term)
         self.mark, self._done = self._ours, True
         if written or gone:
             logger.info("Configuration synced: %d entries new or changed, %d gone.", written, len(gone))

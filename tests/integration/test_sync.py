@@ -19,6 +19,7 @@ from redlock_beat import InvalidSchedule, Schedule, register_schedule
 from redlock_beat.beat import pages
 from redlock_beat.cli import redlock
 from redlock_beat.cli.doctor import examine
+from redlock_beat.errors import Deposed
 from redlock_beat.recurrence.custom import _registry
 from redlock_beat.schedule.configuration import edited, read_configuration
 from redlock_beat.store.keys import Keys
@@ -338,6 +339,25 @@ def test_what_was_left_out_comes_into_force_in_the_same_term_once_it_can_be(valk
 def test_what_was_left_out_is_tried_again_by_the_next_leader(valkey, beats, calendar):
     entries = {"a": HOUR, "c": {"task": "t", "schedule": calendar}}
     release(valkey, beats, entries)
+    Calendar.away = False
+    assert "c" in release(valkey, beats, entries)
+
+
+def test_what_was_left_out_is_tried_again_though_the_leader_dies_as_its_sync_ends(valkey, beats, calendar):
+    entries = {"a": HOUR, "c": {"task": "t", "schedule": calendar}}
+    beat = beats(valkey, entries)
+    beat.until(lambda: beat.term)
+    store, ended = beat.parts.store, []
+    mark = store.config_mark
+
+    def dies(*args):
+        ended.append(mark(*args))
+        raise Deposed
+
+    store.config_mark = dies
+    beat.until(lambda: ended)
+    beat.close()
+    assert "c" in Schedule(beat.app).status().left_out
     Calendar.away = False
     assert "c" in release(valkey, beats, entries)
 
