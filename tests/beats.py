@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -129,17 +130,20 @@ class Beat:
         return self
 
     def close(self) -> None:
+        self._end_thread()
+        self.scheduler.close()
+
+    def _end_thread(self) -> None:
         self._stop.set()
         if self._thread is not None:
+            with contextlib.suppress(Exception):  # it may sleep for a third of its TTL: wake it
+                self.parts.store.client.publish(self.parts.store.keys.wake, "edit")
             self._thread.join(20)
             self._thread = None
-        self.scheduler.close()
 
     def crash(self) -> None:
         """As if killed: nothing is given back, its connections are gone."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(20)
+        self._end_thread()
         if self.built:
             self.parts.publisher.stop()
             self.parts.listener.close()

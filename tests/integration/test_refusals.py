@@ -297,16 +297,16 @@ def test_nobody_listening_is_no_error_where_nobody_need_listen(valkey, beats, na
 def test_an_alarm_of_the_broker_doubles_nothing(valkey, beats, own_rabbitmq):
     name = f"redlock-test-{uuid.uuid4().hex}"
     url, client = own_rabbitmq.url(), valkey.client()
-    more = conf(valkey, name, redlock_beat_publish_timeout=0.3)
+    more = conf(valkey, name, redlock_beat_publish_timeout=1.0)  # as long as a busy broker may take to answer
     beat = beats(url, {f"e{i}": every(0.1) for i in range(5)}, **more).lead()
     beat.until(lambda: len(ledger(client, "sent")) > 5)
     own_rabbitmq.alarm(True)
     try:
-        beat.until(lambda: client.hlen(K.outbox) > 50)
+        beat.until(lambda: client.hlen(K.outbox) > 150, "three times as long as one attempt would wait")
         assert "alarm" in beat.parts.publisher.failing
     finally:
         own_rabbitmq.alarm(False)
-    beat.until(lambda: beat.parts.publisher.failing is None and len(ledger(client, "sent")) > 60, seconds=30)
+    beat.until(lambda: beat.parts.publisher.failing is None and len(ledger(client, "sent")) > 160, seconds=30)
     beat.close()
     ids = drained(url, name)
     assert len(ids) == len(set(ids))
