@@ -8,7 +8,7 @@ entries are as quick as a thousand. Where there is no shape (a receiver of a pub
 message is rendered, and takes the same way from there. All else (several slots due, failed attempts,
 several messages, ...) is left to the dispatcher.
 
-A burst runs like a belt. Two batches are at hand at first, and each that is sent asks for one more.
+A burst is a pipeline. Two batches are at hand at first, and each that is sent asks for one more.
 Two are under way, so that Redis has work while Python reads what became of the one before, and makes
 the next::
 
@@ -181,7 +181,7 @@ class Express:
     _more: bool = False
     _loaded: set[str] = field(default_factory=set)
 
-    # --- the belt ---
+    # --- the pipeline ---
 
     @property
     def fetch(self) -> int:
