@@ -147,7 +147,10 @@ def taken(queue: str) -> list:
 def test_what_a_lost_answer_had_sent_is_told_once(valkey, beats, way, what):
     proxy = Proxy(valkey.port)
     events: list[hooks.Event] = []
-    hook = lambda event: events.append(event)  # noqa: E731
+
+    def hook(event):
+        events.append(event)
+
     hooks.add_hook(hook)
     entries = {f"e{i}": {"task": "tasks.add", "schedule": 0.05 if what == "schedule" else 3600.0} for i in range(3)}
     beat = beats(through(proxy), entries, redlock_beat_url=through(proxy)).lead()
