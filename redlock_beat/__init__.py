@@ -6,14 +6,18 @@ Start it with ``celery -A proj beat -S redlock_beat.RedisScheduler``; edit the s
 The folders are the plan. Each knows only those above it, and its docstring says what stands in it:
 
 ===========  =====================================================================================
-.            the ground: errors, clock, settings, hooks, liveness, and what differs between Celerys
+.            the ground: errors, log, clock, settings, hooks, liveness, JSON, and what differs between Celerys
+adapters     hooks that hand events on: pings for checks of jobs, StatsD
 recurrence   when: kinds of schedule and their next slot, pure
 entries      what: an entry, its policies and state, as values
 store        the one room that speaks to the schedule's Redis
 messages     Celery's call becomes a message
 schedule     what users do to a schedule
 beat         the running beat
+tasks        the worker's side: what it tells of runs, what it may hold; knows nothing of the beat
+web          the schedule in a browser; knows nothing of messages, beats and workers
 cli          ``celery redlock ...``
+django       for Django projects, with the extra of that name; it asks the schedule, and knows no beat
 ===========  =====================================================================================
 """
 
@@ -21,7 +25,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Names are loaded when used, so that probes and scripts that import the package start fast.
 _HOMES = {
@@ -30,24 +34,35 @@ _HOMES = {
     "AsyncSchedule": "schedule.aio",
     "Batch": "schedule.schedule",
     "AsyncBatch": "schedule.aio",
+    "Selection": "schedule.schedule",
+    "AsyncSelection": "schedule.aio",
     "Slot": "schedule.answers",
-    "Happened": "schedule.answers",
-    "Foreseen": "schedule.answers",
+    "LedgerRow": "schedule.answers",
+    "SimulatedRow": "schedule.answers",
     "Waiting": "schedule.answers",
+    "Countdown": "schedule.answers",
+    "TaskLock": "schedule.answers",
+    "Hold": "schedule.answers",
     "Status": "schedule.status",
-    "Verdict": "schedule.health",
+    "Health": "schedule.health",
     "Hook": "hooks",
     "Event": "hooks",
     "add_hook": "hooks",
     "remove_hook": "hooks",
     "BatchFailed": "errors",
     "ScheduleBusy": "errors",
+    "EditRow": "schedule.edit_log",
     "Entry": "entries.entry",
     "State": "entries.state",
     "Settings": "settings",
+    "watch": "tasks",
+    "keep_countdowns": "tasks",
+    "NotKept": "errors",
     "next_due": "recurrence",
     "register_schedule": "recurrence",
     "Crontab": "recurrence",
+    "crontab6": "recurrence",
+    "explain": "recurrence",
     "Interval": "recurrence",
     "Solar": "recurrence",
     "RRule": "recurrence",
@@ -55,6 +70,8 @@ _HOMES = {
     "RedlockBeatError": "errors",
     "InvalidSetting": "errors",
     "InvalidSchedule": "errors",
+    "InvalidTask": "errors",
+    "DuplicateCall": "errors",
     "EntryExists": "errors",
     "NoSuchEntry": "errors",
     "StaleRevision": "errors",
@@ -69,20 +86,27 @@ __all__ = [
     "AccessDenied",
     "AsyncBatch",
     "AsyncSchedule",
+    "AsyncSelection",
     "Batch",
     "BatchFailed",
     "Changes",
+    "Countdown",
     "Crontab",
+    "DuplicateCall",
+    "EditRow",
     "Entry",
     "EntryExists",
     "Event",
-    "Foreseen",
-    "Happened",
+    "Health",
+    "Hold",
     "Hook",
     "Interval",
     "InvalidSchedule",
     "InvalidSetting",
+    "InvalidTask",
+    "LedgerRow",
     "NoSuchEntry",
+    "NotKept",
     "Once",
     "Policies",
     "RRule",
@@ -91,20 +115,26 @@ __all__ = [
     "RedlockBeatError",
     "Schedule",
     "ScheduleBusy",
+    "Selection",
     "Settings",
+    "SimulatedRow",
     "Slot",
     "Solar",
     "StaleRevision",
     "State",
     "Status",
+    "TaskLock",
     "UnsupportedServer",
-    "Verdict",
     "Waiting",
     "__version__",
     "add_hook",
+    "crontab6",
+    "explain",
+    "keep_countdowns",
     "next_due",
     "register_schedule",
     "remove_hook",
+    "watch",
 ]
 
 if TYPE_CHECKING:
@@ -114,10 +144,13 @@ if TYPE_CHECKING:
     from .errors import (
         AccessDenied,
         BatchFailed,
+        DuplicateCall,
         EntryExists,
         InvalidSchedule,
         InvalidSetting,
+        InvalidTask,
         NoSuchEntry,
+        NotKept,
         RedisUnavailable,
         RedlockBeatError,
         ScheduleBusy,
@@ -125,13 +158,15 @@ if TYPE_CHECKING:
         UnsupportedServer,
     )
     from .hooks import Event, Hook, add_hook, remove_hook
-    from .recurrence import Crontab, Interval, Once, RRule, Solar, next_due, register_schedule
-    from .schedule.aio import AsyncBatch, AsyncSchedule
-    from .schedule.answers import Foreseen, Happened, Slot, Waiting
-    from .schedule.health import Verdict
-    from .schedule.schedule import Batch, Schedule
+    from .recurrence import Crontab, Interval, Once, RRule, Solar, crontab6, explain, next_due, register_schedule
+    from .schedule.aio import AsyncBatch, AsyncSchedule, AsyncSelection
+    from .schedule.answers import Countdown, Hold, LedgerRow, SimulatedRow, Slot, TaskLock, Waiting
+    from .schedule.edit_log import EditRow
+    from .schedule.health import Health
+    from .schedule.schedule import Batch, Schedule, Selection
     from .schedule.status import Status
     from .settings import Settings
+    from .tasks import keep_countdowns, watch
 
 
 def __getattr__(name: str) -> Any:

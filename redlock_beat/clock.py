@@ -1,4 +1,4 @@
-"""Instants and spans: the only place that knows what time it is.
+"""Instants and spans: the only module that reads a clock.
 
 An *instant* is an ``int``: microseconds since the Unix epoch, in UTC, and it always comes from
 Redis (``TIME``), so that a replica whose wall clock is wrong does no harm. A *span* is a ``float``
@@ -52,14 +52,40 @@ def moment(instant: int) -> datetime:
     return _EPOCH + timedelta(microseconds=instant)
 
 
+def instant_of(value: object, what: str) -> int:
+    """The instant of an aware datetime that a user gives; *what* names it in an error.
+
+    >>> instant_of(moment(7), "until")
+    7
+    """
+    if not isinstance(value, datetime):
+        raise InvalidSchedule(f"{what} is {value!r}, but must be an aware datetime.")
+    if value.tzinfo is None:
+        raise InvalidSchedule(f"{what} must be an aware datetime: a naive one means another instant in each zone.")
+    return bounded(micros(value), value)
+
+
+def bounded(instant: int, said: datetime) -> int:
+    """An instant of which there is a datetime in UTC, too; *said* names it in an error.
+
+    >>> bounded(7, moment(7))
+    7
+    """
+    try:
+        moment(instant)
+    except OverflowError:
+        raise InvalidSchedule(f"{said.isoformat()} is outside of the years 1 to 9999 in UTC.") from None
+    return instant
+
+
 def naive_micros(when: datetime) -> int:
-    """A naive wall-clock reading as microseconds since 1970-01-01T00:00 on that same wall."""
+    """A naive wall-clock reading as microseconds since 1970-01-01T00:00 on that wall clock."""
     span = when.replace(tzinfo=None) - _EPOCH_NAIVE
     return (span.days * 86400 + span.seconds) * MICROS + span.microseconds
 
 
 def spelled(length: int) -> str:
-    """A length in microseconds, exactly, in the units people say it in.
+    """A length in microseconds, exactly, in the units that people use.
 
     >>> spelled(11_000_000), spelled(5_400_000_000), spelled(86_400_000_000), spelled(500_000)
     ('11 s', '1 h 30 min', '1 d', '500 ms')
@@ -75,7 +101,7 @@ def spelled(length: int) -> str:
 
 
 class RedisClock:
-    """Redis's time, carried on by the local clock that only grows since Redis last said it.
+    """Redis's time: what Redis last said, and what the monotonic clock has counted since.
 
     >>> clock = RedisClock()
     >>> clock.told(1_000_000, monotonic())
@@ -85,18 +111,33 @@ class RedisClock:
 
     def __init__(self) -> None:
         self._told: tuple[int, float] = (0, 0.0)
-        #: Microseconds the local wall clock is ahead.
+        self._heard = 0.0
+        #: Microseconds by which the local wall clock is ahead of Redis.
         self.skew = 0
 
     def told(self, instant: int, asked: float) -> None:
-        """Redis has said what time it is, about half-way between the question (at *asked*) and the answer."""
-        self._told = (instant, (asked + monotonic()) / 2)
+        """Take what Redis says the time is; it was that about half-way between *asked* (the question) and now."""
+        self._heard = monotonic()
+        self._told = (instant, (asked + self._heard) / 2)
         self.skew = wall_micros() - self.now()
 
     def now(self) -> int:
         """Redis's time now."""
         instant, when = self._told
         return instant + round((monotonic() - when) * MICROS)
+
+    def at_least(self) -> int:
+        """The same, but never ahead of Redis: an answer may have been long on its way only before it was given.
+
+        What decides whether something is due asks this. After a question of half a second :meth:`now` may be ahead by a
+        quarter, and slots would be sent before their time.
+
+        >>> clock = RedisClock()
+        >>> clock.told(1_000_000, monotonic() - 60)
+        >>> clock.at_least() < 2_000_000 < clock.now()
+        True
+        """
+        return self._told[0] + round((monotonic() - self._heard) * MICROS)
 
 
 def span_of(text: str) -> timedelta:
@@ -120,7 +161,7 @@ def span_of(text: str) -> timedelta:
 
 
 def wall_micros() -> int:
-    """The local wall clock, used only to show how far it is from Redis's (the skew)."""
+    """The local wall clock. It only shows how far it is from Redis's (the skew)."""
     return time.time_ns() // 1000
 
 
@@ -134,14 +175,14 @@ def score(instant: int) -> str:
         return f"-{score(-instant)}"
     if instant < MICROS:
         return f"{instant // MICROS}.{instant % MICROS:06d}"
-    digits = str(instant)  # this is done for each occurrence: cutting is quicker than dividing
+    digits = str(instant)  # each occurrence needs it, and cutting is quicker than dividing
     return f"{digits[:-6]}.{digits[-6:]}"
 
 
 def from_score(text: str | float) -> int:
     """The instant of a score; exact to the microsecond until the year 2242.
 
-    A score beyond every calendar, as somebody may have written it by hand, is the calendar's first or last second.
+    A score beyond every calendar (somebody may write one) is the calendar's first or last second.
 
     >>> from_score("inf") == from_score(1e300) == LAST_SECOND * MICROS
     True
@@ -150,7 +191,7 @@ def from_score(text: str | float) -> int:
 
 
 def age_of(pid: int) -> float | None:
-    """Seconds a process has been running; None where that cannot be told."""
+    """Seconds that a process has been running; None where nothing says so."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             began = int(file.read().rpartition(b")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
-"""Where the releases of Celery that are supported differ: here one looks for what is there, and nowhere else.
+"""What differs between the supported releases of Celery. No other module asks which release it runs on.
 
-Nothing asks for a version: what a release has is seen from its own tables.
+Nothing here compares versions: each function looks at what the release has.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 def repr_levels(app: Any) -> int:
-    """How deep Celery shows arguments in ``argsrepr``: a setting since 5.7, and before what ``saferepr`` does itself.
+    """How deep Celery shows arguments in ``argsrepr``: a setting since 5.7, before that the default of ``saferepr``.
 
     >>> from celery import Celery
     >>> repr_levels(Celery())
@@ -17,5 +17,5 @@ def repr_levels(app: Any) -> int:
     """
     from celery.app.defaults import DEFAULTS
 
-    # A setting that Celery does not know may still stand in the configuration; Celery does not heed it then.
+    # The configuration may have the setting where Celery does not know it; Celery ignores it then.
     return int(app.conf.task_repr_maxlevels) if "task_repr_maxlevels" in DEFAULTS else 3

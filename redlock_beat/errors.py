@@ -1,7 +1,7 @@
-"""What can go wrong, in words a person can act on.
+"""What can go wrong, in words that a person can act on.
 
-Every message says what happened, what it means and what to do. Nothing here ever carries a
-password: URLs pass through :func:`mask` first.
+Every message says what happened, what it means and what to do. No message holds a password: URLs pass through
+:func:`mask` first.
 """
 
 from __future__ import annotations
@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 import traceback
 
+from .words import many
+
 
 class RedlockBeatError(Exception):
     """Base of every error this package raises."""
 
-    #: Which change of a batch it is about.
+    #: The place of the change in a batch that raised it, if it was in one.
     index: int | None = None
 
 
@@ -32,12 +34,36 @@ class InvalidSchedule(RedlockBeatError, ValueError):
     """
 
 
+class InvalidTask(RedlockBeatError, ValueError):
+    """An option of a task (``unique_on``, ``cooldown``, ...) cannot work, or its arguments make no key.
+
+    The first is raised when the task is made, the second when it is called; nothing was sent.
+    """
+
+
+class DuplicateCall(RedlockBeatError):
+    """A call of a unique task was not sent: one like it waits or runs, and ``unique_duplicate`` is ``"raise"``.
+
+    ``task_id`` is the id of that one.
+    """
+
+    def __init__(self, task: str, task_id: str) -> None:
+        super().__init__(
+            f"a call of {task} like this one waits or runs already, as {task_id}; nothing was sent. Wait for it with "
+            f"AsyncResult({task_id!r}), or free its lock with unlock() if it is lost."
+        )
+        self.task, self.task_id = task, task_id
+
+    def __reduce__(self) -> tuple[type[DuplicateCall], tuple[str, str]]:
+        return type(self), (self.task, self.task_id)
+
+
 class Uncomputable(InvalidSchedule):
-    """The slots of an entry cannot be computed in this process: its schedule raises, or its class is not registered."""
+    """This process cannot compute the slots of an entry: its schedule raises, or its class is not registered."""
 
 
 class EntryExists(RedlockBeatError):
-    """An entry of this name exists already.
+    """There is an entry of this name already.
 
     Nothing was changed. Pass ``replace=True`` to replace it, or use ``update()``.
     """
@@ -58,17 +84,17 @@ class NoSuchEntry(RedlockBeatError, KeyError):
         self.name = name
 
     def __str__(self) -> str:
-        return f"there is no entry named {self.name!r}; `celery redlock list` shows those there are."
+        return f"there is no entry named {self.name!r}; `celery redlock list` lists the names."
 
 
 class StaleRevision(RedlockBeatError):
-    """The entry was edited by somebody else since it was read.
+    """Somebody else has edited the entry since it was read.
 
     Nothing was changed. Read the entry again, repeat the edit on it, and pass its new revision.
     """
 
     def __init__(self, name: str, expected: int, found: int | None) -> None:
-        now = "it was removed" if found is None else f"it is at revision {found} now"
+        now = "it is gone" if found is None else f"it is at revision {found} now"
         super().__init__(
             f"entry {name!r} was edited since you read revision {expected}: {now}. Nothing was changed. "
             "Read it again, repeat the edit, and pass the new revision."
@@ -77,85 +103,114 @@ class StaleRevision(RedlockBeatError):
 
 
 class ScheduleBusy(RedlockBeatError):
-    """An entry changed under our hands each time an edit was made; nothing of this edit is in force. Try again."""
+    """An entry changed during each attempt to edit it. The edit is not in force; try again."""
 
     def __init__(self, name: str, attempts: int) -> None:
         super().__init__(
-            f"entry {name!r} was changed by others during each of {attempts} attempts to edit it; nothing of this edit "
-            "is in force. Try again, or pause the entry first."
+            f"entry {name!r} changed during each of {attempts} attempts to edit it. The edit is not in force. "
+            "Try again, or pause the entry first."
         )
 
 
 class BatchFailed(RedlockBeatError):
     """A batch was applied in part, or not at all; the message and the fields say exactly what is in force.
 
-    ``done`` changes, the first ones, are in force; the others are not. When Redis did not answer, the
-    ``unsure`` changes after those may be, all of them or none. ``cause`` is the error itself.
+    The first ``done`` changes are in force; the others are not. ``total`` is how many there are, or None where entries
+    were selected: then ``done`` are edited. When Redis did not answer, the next ``unsure`` changes are in force all
+    together or not at all. ``cause`` is the error itself.
     """
 
-    def __init__(self, cause: Exception, done: int, total: int, page: int, name: str | None) -> None:
+    def __init__(self, cause: Exception, done: int, total: int | None, page: int, name: str | None) -> None:
         self.cause, self.done, self.total, self.name = cause, done, total, name
         self.unsure = page if isinstance(cause, RedisUnavailable) and cause.unknown else 0
         force = f"the first {done} of {total} changes are in force" if done else f"none of {total} changes is in force"
+        if total is None:
+            force = f"{many(done, 'entry', 'is', 'are')} edited, and those after that are not"
         if self.unsure:
-            force += f", and whether the {page} after them are is unknown (all of them are, or none)"
+            force += f", and it is unknown whether the {page} after them are (all of them are, or none)"
         where = f" at {name!r}" if name else ""
         super().__init__(f"the batch stopped{where}: {cause} Of the batch, {force}.")
 
 
 class UnsupportedServer(RedlockBeatError):
-    """The Redis server can never work with this package (older than 6.2, or a needed command is off)."""
+    """The Redis server cannot work with this package: it is older than 6.2, or lacks a command that is needed."""
 
 
 class RedisUnavailable(RedlockBeatError, ConnectionError):
-    """Redis did not answer within the time allowed; whether the last edit took effect is in the message."""
+    """Redis did not answer in time. The message says whether the edit may have taken effect."""
 
-    #: Whether an edit may have taken effect although nobody said so.
+    #: Whether an edit may have taken effect although Redis did not say so.
     unknown: bool = False
 
 
 class AccessDenied(RedisUnavailable):
-    """Redis answers and refuses: a wrong password, or a user whose ACL rule forbids the command.
+    """Redis answers and refuses: the password is wrong, or the user's ACL rule forbids the command.
 
     Nothing was changed. Trying again does not help; ``celery redlock doctor`` prints the rule that is needed.
     """
 
 
+class NotKept(RedlockBeatError):
+    """A call with a countdown or eta cannot be kept by the schedule, and ``redlock_beat_eta_fallback`` is ``error``."""
+
+    #: Whether it may be kept although nobody said so.
+    unknown: bool = False
+
+
 class Deposed(RedlockBeatError):
-    """The term of this beat has ended: another beat leads now. A normal event, never fatal."""
+    """The term of this beat has ended: another beat leads now. It is a normal event, never fatal."""
+
+
+class OnHold(RedlockBeatError):
+    """Everything is held, so a commit did nothing. It is a normal event: what is due stays due."""
 
 
 class Replaced(RedlockBeatError):
-    """Another server process answers than before, or one that came back older: what is known of it is read again."""
+    """Another server process answers than before, perhaps with older data: beat reads again what it knew of it."""
 
     def __init__(self, older: float | None) -> None:
         super().__init__("another server process answers than before")
-        #: Seconds by which it came back older, at least; None when it has lost nothing that is known of.
+        #: Seconds by which its data is older, at least; None when it has lost nothing that this beat knows of.
         self.older = older
 
 
 class BrokerAway(RedlockBeatError):
-    """The broker did not answer while a message was rendered. No entry is at fault: each is still due."""
+    """The broker did not answer while a message was rendered. No entry is at fault, and each is still due."""
 
 
 class Unrenderable(RedlockBeatError):
-    """An entry could not be turned into a message; it is retried later, the others are unaffected."""
+    """An entry could not be turned into a message. Beat tries it again later; others are not affected."""
 
 
-def traceback_of(exc: BaseException) -> str:
-    """The traceback of an error as text, with the passwords of every URL in it hidden."""
-    return mask("".join(traceback.format_exception(exc)))
+class Lines(str):
+    """A text of several lines that is meant to have them."""
+
+    __slots__ = ()
+
+
+def traceback_of(exc: BaseException) -> Lines:
+    """The traceback of an error as text, with the password of every URL in it hidden."""
+    return Lines(mask("".join(traceback.format_exception(exc))))
 
 
 _PASSWORD = re.compile(r"(?P<scheme>[a-z0-9+]+://)(?P<user>[^:@/\s]*):(?P<password>.*?)@(?=[^@\s/]*(?:[/\s?;,]|$))")
 _QUERY = re.compile(r"(?i)([?&](?:password|passwd|secret|token)=)[^&\s]+")
 
 
+def whole(text: object) -> str:
+    """*text* without half characters (lone surrogates), which neither Redis nor a script can read: each is a ``?``.
+
+    >>> whole("a" + chr(0xD800))
+    'a?'
+    """
+    return str(text).encode("utf-8", "replace").decode()
+
+
 def mask(text: object) -> str:
-    """Hide the passwords of every URL in *text*.
+    """Hide the password of every URL in *text*, of which Redis can carry what is left.
 
     >>> mask("cannot reach redis://user:s3cret@host:6379/0")
     'cannot reach redis://user:***@host:6379/0'
     """
-    hidden = _PASSWORD.sub(lambda m: f"{m['scheme']}{m['user']}:***@", str(text))
+    hidden = _PASSWORD.sub(lambda m: f"{m['scheme']}{m['user']}:***@", whole(text))
     return _QUERY.sub(r"\1***", hidden)

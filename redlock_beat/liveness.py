@@ -1,37 +1,37 @@
-"""The local heartbeat: a small file that the loop touches, and that a liveness probe reads.
+"""The heartbeat file: a small local file that the loop touches, and that the probes of its machine or pod read.
 
-It says that this process's loop turns, and nothing of Redis: an outage of Redis must restart nobody,
-and a standby is as healthy as a leader. Times in it are of the clock that only grows, which all
-processes of one machine (or container) share, so a wall clock that jumps does no harm.
+That it is fresh says that the loop of this process turns, and nothing of Redis: an outage of Redis must restart nobody,
+and a standby is as healthy as a leader. One word in it says whether the beat is *ready*: its last turn met no trouble,
+and it leads or could. A roll-out waits for that before it stops an old beat. Its times are of the monotonic clock,
+which all processes of one machine (or container) share, so a wall clock that jumps does no harm.
 
-Each beat writes ``<pid>.beat`` into a directory of its user's own; ``redlock_beat_heartbeat_file``
-names another file.
+Each beat writes ``<pid>.beat`` into a directory of its user's own; ``redlock_beat_heartbeat_file`` names another file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from .clock import monotonic
-
-logger = logging.getLogger("redlock_beat")
+from .log import log
 
 #: Seconds between two touches.
 EVERY = 0.5
-_FORMAT = "redlock_beat {pid} {born} {at:017.3f} {allowed:010.3f}\n"
+_FORMAT = "redlock_beat {pid} {born} {at:017.3f} {allowed:010.3f} {ready:<5}\n"
+#: The last word of the file.
+READY, UNFIT = "ready", "unfit"
 _LONGEST = 200
 
 
 def directory() -> Path | None:
-    """Where heartbeats of this user's beats lie unless a setting says otherwise; None where nothing can be written.
+    """The directory of this user's heartbeat files; None where none can be written.
 
-    It is asked for by beats and by probes alike, and writes nothing to find out. In a container whose file
-    system is read-only /dev/shm is often the one place left.
+    Beats and probes find the same, and write nothing to find it. In a container with a read-only file system /dev/shm
+    is often the only place left.
     """
     for place in _places():
         if os.access(place, os.W_OK | os.X_OK):
@@ -45,53 +45,60 @@ def _places() -> list[str]:
 
 
 def nowhere() -> str:
-    """What to say where no directory can be written."""
+    """Why there is no directory for heartbeat files."""
     return f"none of {', '.join(_places())} can be written"
 
 
-class Heartbeat:
+class HeartbeatFile:
     """The file of one beat, touched by its loop.
 
-    >>> beat = Heartbeat("", allowed=60)
-    >>> beat.touch()
-    >>> [one.late <= 0 for one in read_all() if one.pid == os.getpid()]
-    [True]
+    >>> beat = HeartbeatFile("", allowed=60)
+    >>> beat.touch(ready=True)
+    >>> [(one.late <= 0, one.ready) for one in read_all() if one.pid == os.getpid()]
+    [(True, True)]
     >>> beat.close()
     """
 
     def __init__(self, path: str, allowed: float) -> None:
         self.path = path
-        #: Seconds of silence that are no reason to worry.
+        #: Seconds that one turn of the loop may take.
         self.allowed = allowed
         self._file: int | None = None
         self._where: Path | None = None
         self._touched = float("-inf")
+        self._ready = False
         self._refused = False
 
-    def touch(self) -> None:
-        """The loop has turned. It never raises: a full disk must not stop a beat."""
+    def touch(self, ready: bool = False) -> None:
+        """Note that the loop has turned, and whether this beat leads or could.
+
+        It never raises: a full disk must not stop a beat.
+        """
         now = monotonic()
-        if now - self._touched < EVERY or self._refused:
+        if (now - self._touched < EVERY and ready == self._ready) or self._refused:
             return
-        self._touched = now
+        self._touched, self._ready = now, ready
         try:
             if self._file is None:
                 self._where = Path(self.path) if self.path else _own_directory() / f"{os.getpid()}.beat"
                 flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._file = os.open(self._where, flags, 0o600)
                 os.ftruncate(self._file, 0)
-            text = _FORMAT.format(pid=os.getpid(), born=_born(os.getpid()), at=now, allowed=self.allowed)
+            word = READY if ready else UNFIT
+            text = _FORMAT.format(pid=os.getpid(), born=_born(os.getpid()), at=now, allowed=self.allowed, ready=word)
             os.pwrite(self._file, text.encode(), 0)
         except OSError as exc:
             self._refused = True
-            logger.warning(
-                "The local heartbeat %s cannot be written (%s): beat goes on, but `health --this` will say that no "
-                "beat runs here. Set redlock_beat_heartbeat_file to a file that this user may write.",
-                self._where or directory() or "file", exc,
-            )  # fmt: skip
+            log.warning(
+                "heartbeat_file.failed",
+                "The heartbeat file %(path)s cannot be written (%(why)s). Beat goes on, but `health --this` says that "
+                "no beat runs here. Set redlock_beat_heartbeat_file to a file that this user may write.",
+                path=str(self._where or directory() or ""),
+                why=str(exc),
+            )
 
     def close(self) -> None:
-        """The beat ends: its file goes."""
+        """Remove the file: the beat ends."""
         file, self._file, self._refused = self._file, None, True
         if file is not None:
             with contextlib.suppress(OSError):
@@ -103,7 +110,7 @@ class Heartbeat:
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """One heartbeat, as read from its file."""
+    """What a heartbeat file says."""
 
     pid: int
     #: Seconds since the loop last turned.
@@ -111,6 +118,8 @@ class Pulse:
     allowed: float
     #: Whether the process that wrote it still runs.
     running: bool
+    #: Whether it leads, or could.
+    ready: bool
 
     @property
     def late(self) -> float:
@@ -119,21 +128,21 @@ class Pulse:
 
 
 def read(path: Path) -> Pulse | None:
-    """The heartbeat in a file; None when there is none or it cannot be read."""
+    """What a heartbeat file says; None when there is none, or it cannot be read."""
     try:
         with path.open("rb") as file:
             text = file.read(_LONGEST).decode()
-        mark, pid, born, at, allowed = text.split()
+        mark, pid, born, at, allowed, *more = text.split()
         if mark != "redlock_beat":
             return None
         running = _born(int(pid)) == born
-        return Pulse(int(pid), max(0.0, monotonic() - float(at)), float(allowed), running)
+        return Pulse(int(pid), max(0.0, monotonic() - float(at)), float(allowed), running, more == [READY])
     except (OSError, ValueError):
         return None
 
 
 def read_all() -> list[Pulse]:
-    """The heartbeats of this user's beats; what processes long gone have left is removed."""
+    """What the heartbeat files of this user's beats say; files of processes that are gone are removed."""
     found = []
     with contextlib.suppress(OSError):
         for path in sorted(_own_directory().glob("*.beat")):
@@ -147,7 +156,7 @@ def read_all() -> list[Pulse]:
 
 
 def _own_directory() -> Path:
-    """The directory, made if need be; refused when it is not this user's alone: /tmp is everybody's."""
+    """The directory, made if need be; PermissionError when it is not this user's alone (/tmp is everybody's)."""
     path = directory()
     if path is None:
         raise PermissionError(nowhere())
@@ -160,7 +169,7 @@ def _own_directory() -> Path:
 
 
 def _born(pid: int) -> str:
-    """When a process began, so that its number used again is not taken for it; '-' when it is gone."""
+    """When a process began, which tells it from a later one of its number; '-' when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             words = file.read().rpartition(b")")[2].split()

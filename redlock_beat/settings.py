@@ -1,29 +1,24 @@
-"""The ``redlock_beat_*`` settings out of Celery's configuration, validated once.
+"""The ``redlock_beat_*`` settings of Celery's configuration, checked once.
 
-Each setting is one row of :data:`_RULES`; a wrong value, or a name that does not exist, is an
-:class:`~redlock_beat.errors.InvalidSetting` that names the setting and what it accepts. Under a
-namespace (Django's ``CELERY_REDLOCK_BEAT_URL``) Celery's own configuration does the translation.
+Each setting is a field of :class:`Settings` and a row of :data:`_RULES`. A wrong value, or a name that does not exist,
+is an :class:`~redlock_beat.errors.InvalidSetting` that names the setting and what it accepts. Under a namespace
+(Django's ``CELERY_REDLOCK_BEAT_URL``) Celery translates the names.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 from .errors import InvalidSetting, mask
 
-SCHEMES = (
-    "redis", "rediss", "unix", "redis+socket", "sentinel", "sentinels", "redis+cluster", "rediss+cluster",
-)  # fmt: skip
-_ALIASES = {
-    "redis+unix": "unix", "redis+sentinel": "sentinel", "rediss+sentinel": "sentinels", "valkey": "redis",
-    "valkeys": "rediss", "valkey+sentinel": "sentinel", "valkeys+sentinel": "sentinels",
-    "valkey+cluster": "redis+cluster", "valkeys+cluster": "rediss+cluster",
-}  # fmt: skip
+SCHEMES = ("redis", "rediss", "unix", "redis+socket", "sentinel", "sentinels", "redis+cluster", "rediss+cluster")
+#: Other spellings. "valkey" may stand for "redis" in each.
+_ALIASES = {"redis+unix": "unix", "redis+sentinel": "sentinel", "rediss+sentinel": "sentinels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,42 +29,65 @@ class Settings:
     5.0
     """
 
-    #: Where the schedule lives. Default: the broker's URL when that is a Redis.
+    #: The URL of the Redis that has the schedule. Default: the broker's, if the broker is a Redis.
     url: str = ""
-    #: First part of every key name; it is the hash tag too.
+    #: The first part of every key, which is also the hash tag. Each schedule on one Redis needs its own prefix.
     prefix: str = "redlock-beat"
-    #: Seconds a term lasts without renewal: the longest gap when a machine vanishes.
+    #: Seconds a term lasts without renewal: the longest gap when the leader's machine vanishes.
     lease_ttl: float = 5.0
-    #: Seconds one slow entry may take to render, alone, before it counts as an overrun.
+    #: Seconds that one slow entry may take to compute or render. An entry that exceeds it three times is quarantined.
     render_limit: float = 30.0
-    #: Rows kept in the ledger; 0 turns it off.
+    #: Rows that the ledger keeps; 0 turns it off.
     ledger_size: int = 10_000
-    #: Messages claimed and not yet accepted by a broker that is not this Redis.
+    #: About how many rows the edit log (who edited what) keeps; 0 turns it off.
+    edit_log_size: int = 10_000
+    #: Messages that may wait for a broker that is not this Redis; what is due beyond that stays due.
     outbox_limit: int = 1_000
-    #: Slots sent after an outage by an entry whose policy is ``missed="all"``.
+    #: The most slots that an entry with ``missed="all"`` sends after an outage.
     catchup_limit: int = 100
-    #: Definitions kept decoded in the leader's memory.
-    cache_size: int = 10_000
-    #: Occurrences in one commit, at most: fewer where Redis would take longer than some milliseconds.
-    batch_size: int = 500
-    #: Seconds any one answer of Redis may take.
+    #: Seconds that one answer of Redis may take.
     socket_timeout: float = 2.0
-    #: Seconds one publish to a foreign broker may take.
+    #: Seconds that one publish to a broker other than this Redis may take.
     publish_timeout: float = 10.0
-    #: The longest pause between two attempts to reach Redis.
-    retry_pause: float = 1.0
-    #: Whose schedule it is; default: the name of the Celery app. A beat of another application does not lead here.
+    #: Seconds after a Celery worker's last renewal until its runs count as lost and its locks are free.
+    worker_ttl: float = 30.0
+    #: Whether workers drop the repeated message of an occurrence that has begun. A task may have an attribute of this
+    #: name, which applies to that task.
+    once_per_occurrence: bool = False
+    #: Whose schedule it is: a beat of another application does not lead here. Default: the name of the Celery app.
     application: str = ""
-    #: Release of the configuration: a beat with a lower one never overwrites it.
+    #: The version of the configuration, a whole number: a beat with a lower one never overwrites configured entries.
     config_version: int | None = None
-    #: Policies of entries of ``beat_schedule``, by name: where other schedulers that read it must not see them.
+    #: Policies of configured entries by name, for projects whose ``beat_schedule`` other schedulers read, too.
     policies: Mapping[str, Any] = field(default_factory=dict)
-    #: The port at which a beat serves metrics (needs the extra ``prometheus``); None for nowhere.
+    #: Calendars by name, for the policies ``exclude`` and ``only``: days, functions, collections, .ics files.
+    calendars: Mapping[str, Any] = field(default_factory=dict)
+    #: Django's management commands that are tasks, see ``redlock_beat.django``.
+    commands: Mapping[str, Any] = field(default_factory=dict)
+    #: The Celery app of a Django project that has several: ``"proj.celery:app"``.
+    app: str = ""
+    #: The port at which a beat serves metrics (needs the extra ``prometheus``); None serves none.
     metrics_port: int | None = None
-    #: The address it listens at.
-    metrics_host: str = "0.0.0.0"  # noqa: S104 - whoever scrapes is on another machine, or the port is not set
-    #: The local file the loop touches, for ``health --this``; default: one a process, in a directory of the user's.
+    #: The address at which it serves them.
+    metrics_host: str = "0.0.0.0"  # noqa: S104 - who scrapes them is on another machine
+    #: A label of entries: sent and missed slots are counted for each of its values. None counts all together.
+    metrics_label: str | None = None
+    #: URLs to ping when entries are sent and when their runs begin and end, by name or pattern of the entry.
+    pings: Mapping[str, Any] = field(default_factory=dict)
+    #: The StatsD server that beats and workers send metrics to, such as ``localhost:8125``. Default: none.
+    statsd: str = ""
+    #: What the names of these metrics begin with.
+    statsd_prefix: str = "redlock_beat"
+    #: Tags of these metrics, such as ``["env:prod"]``, if the server supports tags; None if it does not.
+    statsd_tags: Sequence[str] | None = None
+    #: The local file that the loop touches, for ``health --this``. Default: one for each process, in the user's name.
     heartbeat_file: str = ""
+    #: The schedule keeps a call whose countdown or eta is at least so many seconds away. None: it keeps none.
+    eta_threshold: float | None = None
+    #: What happens to such a call that cannot be kept: ``plain`` (Celery sends it; a warning says so) or ``error``.
+    eta_fallback: str = "plain"
+    #: The most calls that are kept.
+    eta_limit: int = 1_000_000
     #: Further keyword arguments of the redis-py client (``ssl_ca_certs``, ``master_name``, ...).
     redis_options: Mapping[str, Any] = field(default_factory=dict)
     #: Celery's own ``beat_cron_starting_deadline``: the ``grace`` of crontabs that have none of their own.
@@ -80,23 +98,24 @@ class Settings:
             rule = _RULES.get(one.name)
             value = getattr(self, one.name)
             if rule is not None and not rule.accepts(value):
-                raise InvalidSetting(f"redlock_beat_{one.name} is {mask(repr(value))}, but must be {rule.words}.")
+                said = f"a {type(value).__name__}" if rule.secret else mask(repr(value))
+                raise InvalidSetting(f"redlock_beat_{one.name} is {said}, but must be {rule.words}.")
         if self.render_limit < self.lease_ttl:
             raise InvalidSetting(
                 f"redlock_beat_render_limit ({self.render_limit}) must not be below redlock_beat_lease_ttl "
-                f"({self.lease_ttl}): it is what the lease is stretched to for a slow entry."
+                f"({self.lease_ttl}): for a slow entry the lease lasts that long."
             )
         if self.url:
             scheme_of(self.url, "redlock_beat_url")
 
     @property
     def silence(self) -> float:
-        """Seconds the loop may take for one turn, at the very worst."""
+        """Seconds that one turn of the loop may take at worst."""
         return max(self.render_limit, self.lease_ttl) + 2 * max(self.lease_ttl, self.socket_timeout)
 
     @property
     def margin(self) -> float:
-        """Seconds before the end of a term in which nothing new is started on its strength."""
+        """Seconds before the end of a term in which nothing new begins."""
         return max(0.1, self.lease_ttl / 10)
 
 
@@ -104,6 +123,12 @@ class Settings:
 class _Rule:
     words: str
     accepts: Callable[[Any], bool]
+    #: Whether no error may show its value.
+    secret: bool = False
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def _number(low: float, high: float, unit: str) -> _Rule:
@@ -113,7 +138,7 @@ def _number(low: float, high: float, unit: str) -> _Rule:
     return _Rule(f"a number of {unit} from {low:g} to {high:g}", accepts)
 
 
-def _whole(low: int, high: int, unit: str) -> _Rule:
+def _integer(low: int, high: int, unit: str) -> _Rule:
     def accepts(value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
@@ -129,15 +154,15 @@ _RULES: dict[str, _Rule] = {
         lambda v: isinstance(v, str) and _PREFIX.fullmatch(v) is not None,
     ),
     "lease_ttl": _number(0.5, 300, "seconds"),
+    "worker_ttl": _number(1, 3600, "seconds"),
+    "once_per_occurrence": _Rule("true or false", lambda v: isinstance(v, bool)),
     "render_limit": _number(0.5, 3600, "seconds"),
-    "ledger_size": _whole(0, 100_000_000, "rows"),
-    "outbox_limit": _whole(1, 1_000_000, "messages"),
-    "catchup_limit": _whole(1, 10_000, "slots"),
-    "cache_size": _whole(0, 10_000_000, "entries"),
-    "batch_size": _whole(1, 2_000, "occurrences"),
+    "ledger_size": _integer(0, 100_000_000, "rows"),
+    "edit_log_size": _integer(0, 100_000_000, "rows"),
+    "outbox_limit": _integer(1, 1_000_000, "messages"),
+    "catchup_limit": _integer(1, 10_000, "slots"),
     "socket_timeout": _number(0.05, 60, "seconds"),
     "publish_timeout": _number(0.05, 300, "seconds"),
-    "retry_pause": _number(0.05, 60, "seconds"),
     "application": _Rule(
         "the name of the application, 200 characters at most", lambda v: isinstance(v, str) and len(v) <= 200
     ),
@@ -149,11 +174,43 @@ _RULES: dict[str, _Rule] = {
         "a dictionary of entry names and their policies, such as {'nightly': {'missed': 'skip'}}",
         lambda v: isinstance(v, Mapping) and all(isinstance(k, str) for k in v),
     ),
+    "calendars": _Rule(
+        "a dictionary of names and days, such as {'shut': ['12-24..01-06'], 'holidays': 'holidays.ics'}",
+        lambda v: isinstance(v, Mapping) and all(isinstance(k, str) for k in v),
+    ),
+    "commands": _Rule(
+        "a dictionary of management commands, such as {'clearsessions': {'schedule': crontab(hour=3, minute=0)}}",
+        lambda v: isinstance(v, Mapping) and all(isinstance(k, str) for k in v),
+    ),
+    "app": _Rule("the path of a Celery app, such as 'proj.celery:app'", lambda v: isinstance(v, str)),
     "metrics_port": _Rule(
         "a port from 0 (any that is free) to 65535, or None",
         lambda v: v is None or (isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 65535),
     ),
+    "metrics_label": _Rule(
+        "the name of a label, or None",
+        lambda v: v is None or (isinstance(v, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]{0,62}", v) is not None),
+    ),
     "metrics_host": _Rule("an address to listen at", lambda v: isinstance(v, str) and bool(v)),
+    "eta_threshold": _Rule(
+        "a number of seconds from 1 to 86400, or None", lambda v: v is None or _number(1, 86_400, "").accepts(v)
+    ),
+    "eta_fallback": _Rule("'plain' or 'error'", lambda v: v in ("plain", "error")),
+    "eta_limit": _integer(1, 100_000_000, "calls"),
+    "pings": _Rule(
+        "a dictionary of names of entries and URLs, such as {'nightly': 'https://hc-ping.com/...'}",
+        lambda v: isinstance(v, Mapping) and all(isinstance(k, str) and k for k in v),
+        secret=True,
+    ),
+    "statsd": _Rule("a host and a port, such as 'localhost:8125'", lambda v: isinstance(v, str)),
+    "statsd_prefix": _Rule(
+        "up to 100 letters, digits, dots, underscores and dashes",
+        lambda v: isinstance(v, str) and re.fullmatch(r"[A-Za-z0-9_.-]{0,100}", v) is not None,
+    ),
+    "statsd_tags": _Rule(
+        "a list of up to 20 tags, such as ['env:prod'], or None",
+        lambda v: v is None or (_is_list(v) and len(v) <= 20 and all(isinstance(one, str) and one for one in v)),
+    ),
     "heartbeat_file": _Rule("the path of a file", lambda v: isinstance(v, str) and "\0" not in v),
     "redis_options": _Rule(
         "a dictionary of redis-py client arguments",
@@ -161,33 +218,52 @@ _RULES: dict[str, _Rule] = {
     ),
 }
 
+#: What each setting accepts, in words.
+ACCEPTED = {name: rule.words for name, rule in _RULES.items()}
+
+#: Kombu's own, for a Redis broker, in seconds.
+VISIBILITY_TIMEOUT = 3600
 _MARK = "redlock_beat_"
-#: Fields that no setting of this package's own fills in.
+#: Settings of earlier commits, and why nobody needs them.
+_GONE = {
+    "cache_size": "beat keeps no decoded entries",
+    "batch_size": "beat finds out how many occurrences Redis takes in a few milliseconds",
+    "retry_pause": "pauses between attempts grow to a second and no further",
+}
+#: Fields that a setting of Celery's fills in.
 _CELERYS = {"cron_grace"}
 
 
 def scheme_of(url: str, setting: str) -> str:
-    """The scheme of a Redis URL, in the one spelling used here; else an error that names *setting*."""
-    scheme = urlsplit(url.split(";")[0]).scheme.lower()
-    scheme = _ALIASES.get(scheme, scheme)
+    """The scheme of a Redis URL in its one spelling; InvalidSetting, which names *setting*, for others."""
+    scheme = _scheme(url)
     if scheme not in SCHEMES:
         raise InvalidSetting(
             f"{setting} is {mask(repr(url))}, but must be a URL that starts with one of "
             f"{', '.join(s + '://' for s in (*SCHEMES, 'valkey', 'valkeys'))}."
         )
+    for one in url.split(";"):
+        try:
+            parts = urlsplit(one if "://" in one else f"redis://{one}")
+            (parts.hostname or "").encode("idna")
+            _ = parts.port
+        except ValueError:  # the first connection would raise it
+            raise InvalidSetting(f"{setting} is {mask(repr(url))}, whose host or port is not valid.") from None
     return scheme
 
 
 def is_redis_url(url: object) -> bool:
-    """Whether a broker URL is one that the schedule could live at, too.
+    """Whether a schedule could be at this broker URL.
 
     >>> is_redis_url("redis://localhost/0"), is_redis_url("amqp://")
     (True, False)
     """
-    if not isinstance(url, str) or "://" not in url:
-        return False
-    scheme = urlsplit(url.split(";")[0]).scheme.lower()
-    return _ALIASES.get(scheme, scheme) in SCHEMES
+    return isinstance(url, str) and "://" in url and _scheme(url) in SCHEMES
+
+
+def _scheme(url: str) -> str:
+    scheme = urlsplit(url.split(";")[0]).scheme.lower().replace("valkey", "redis")
+    return _ALIASES.get(scheme, scheme)
 
 
 def settings_of(app: Any) -> Settings:
@@ -210,8 +286,8 @@ def settings_of(app: Any) -> Settings:
         first = broker[0] if isinstance(broker, (list, tuple)) and broker else broker
         if not is_redis_url(first):
             raise InvalidSetting(
-                "redlock_beat_url is not set and the broker is not a Redis, so there is nowhere to keep the "
-                "schedule. Set redlock_beat_url to a Redis URL, such as redis://localhost:6379/0."
+                "redlock_beat_url is not set, and the broker is not a Redis that could keep the schedule. "
+                "Set redlock_beat_url to a Redis URL, such as redis://localhost:6379/0."
             )
         given["url"] = ";".join(broker) if isinstance(broker, (list, tuple)) else first
         own = given.get("redis_options", {})
@@ -219,17 +295,30 @@ def settings_of(app: Any) -> Settings:
     main = getattr(app, "main", None)
     if isinstance(main, str) and main != "__main__":  # a script's name says nothing
         given.setdefault("application", main[:200])
+    _check_threshold(conf, given.get("eta_threshold"))
     return Settings(**given, cron_grace=_cron_grace(conf.get("beat_cron_starting_deadline")))
 
 
 def check_broker(app: Any) -> None:
-    """Refuse a broker that kombu can never connect to, before it says so once a message."""
+    """Refuse a broker that kombu can never connect to: kombu itself would say so with each message."""
     broker = app.conf.broker_write_url
     first = str(broker[0] if isinstance(broker, (list, tuple)) and broker else broker)
     if first.startswith("sentinel://") and not (app.conf.broker_transport_options or {}).get("master_name"):
         raise InvalidSetting(
             "broker_url is a Sentinel's, so the name of the master is needed: set "
             "broker_transport_options = {'master_name': 'mymaster'}."
+        )
+
+
+def _check_threshold(conf: Any, threshold: Any) -> None:
+    """Refuse a threshold at which workers would hold a message for longer than the broker leaves it with them."""
+    broker = conf.broker_write_url
+    first = broker[0] if isinstance(broker, (list, tuple)) and broker else broker
+    visible = (conf.broker_transport_options or {}).get("visibility_timeout", VISIBILITY_TIMEOUT)
+    if isinstance(threshold, (int, float)) and is_redis_url(first) and threshold >= visible:
+        raise InvalidSetting(
+            f"redlock_beat_eta_threshold ({threshold:g}) must be below the broker's visibility timeout ({visible:g}): "
+            "a worker holds what is below the threshold, and what it holds for longer is delivered a second time."
         )
 
 
@@ -240,8 +329,8 @@ def _cron_grace(value: Any) -> float | None:
 
 
 def _from_broker(conf: Any, url: str) -> dict[str, Any]:
-    # Only what says how to reach the server is taken over from the broker: its other transport
-    # options (visibility_timeout, ...) are kombu's, and a Redis client refuses them.
+    # Only the options that say how to reach the server: the others (visibility_timeout, ...) are kombu's, and a
+    # Redis client refuses them.
     options: dict[str, Any] = {}
     transport = conf.broker_transport_options or {}
     for name in ("master_name", "sentinel_kwargs"):
@@ -260,10 +349,14 @@ def _refuse_unknown(conf: Any, known: set[str], namespace: str | None) -> None:
     for key in list(conf):
         name = str(key).lower()
         name = name.removeprefix(start)
-        if name.startswith(_MARK) and name.removeprefix(_MARK) not in known:
-            near = difflib.get_close_matches(name.removeprefix(_MARK), known, 1)
-            hint = f" Did you mean redlock_beat_{near[0]}?" if near else ""
-            accepted = ", ".join(sorted(known))
-            raise InvalidSetting(
-                f"{key} is not a setting of redlock_beat.{hint} The settings are (after redlock_beat_): {accepted}."
-            )
+        if not name.startswith(_MARK) or name.removeprefix(_MARK) in known:
+            continue
+        name = name.removeprefix(_MARK)
+        if name in _GONE:
+            raise InvalidSetting(f"{key} is not a setting of redlock_beat any more: {_GONE[name]}. Remove it.")
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f" Did you mean redlock_beat_{near[0]}?" if near else ""
+        accepted = ", ".join(sorted(known))
+        raise InvalidSetting(
+            f"{key} is not a setting of redlock_beat.{hint} The settings are (after redlock_beat_): {accepted}."
+        )

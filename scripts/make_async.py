@@ -25,10 +25,19 @@ Made from schedule.py by ``python scripts/make_async.py``. Change that file, the
 '''
 #: What has another name.
 NAMES = {
-    "Schedule": "AsyncSchedule", "Batch": "AsyncBatch", "Store": "AsyncStore", "Turns": "AsyncTurns",
-    "Iterator": "AsyncIterator", "Retrying": "AsyncRetrying", "heard": "async_heard",
-    "__iter__": "__aiter__", "__enter__": "__aenter__", "__exit__": "__aexit__",
-}  # fmt: skip
+    "Schedule": "AsyncSchedule",
+    "Batch": "AsyncBatch",
+    "Selection": "AsyncSelection",
+    "Store": "AsyncStore",
+    "Turns": "AsyncTurns",
+    "Iterator": "AsyncIterator",
+    "Retrying": "AsyncRetrying",
+    "heard": "async_heard",
+    "nap": "async_nap",
+    "__iter__": "__aiter__",
+    "__enter__": "__aenter__",
+    "__exit__": "__aexit__",
+}
 #: What is written otherwise.
 TEXTS = {
     "It is a mapping, too: ``schedule[name]``, ``name in schedule``, ``len(schedule)``, ``del schedule[name]``.": (
@@ -38,10 +47,10 @@ TEXTS = {
 #: What cannot be awaited, and is not there.
 LEFT_OUT = {"__getitem__", "__contains__", "__len__", "__delitem__"}
 #: What needs no awaiting.
-PLAIN = {"__init__", "__iter__", "from_url", "batch"}
+PLAIN = {"__init__", "__iter__", "from_url", "batch", "select", "change"}
 #: Whose methods are awaited, and the functions that are.
 AWAITED = {"self", "schedule", "self._schedule", "self._store"}
-FUNCTIONS = {"retrying", "heard"}
+FUNCTIONS = {"retrying", "heard", "nap"}
 
 EXAMPLE = re.compile(r"^ *>>> .*\n(?: *\.\.\. .*\n)*", re.MULTILINE)
 
@@ -118,7 +127,10 @@ def _calls(node: ast.AST, names: set[str]) -> bool:
         return False
     if isinstance(node.func, ast.Name):
         return node.func.id in FUNCTIONS
-    return isinstance(node.func, ast.Attribute) and node.func.attr in names and ast.unparse(node.func.value) in AWAITED
+    if not isinstance(node.func, ast.Attribute) or node.func.attr not in names:
+        return False
+    whose = ast.unparse(node.func.value)
+    return whose in AWAITED or whose.startswith("schedule.select(")
 
 
 def main() -> None:

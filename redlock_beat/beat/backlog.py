@@ -1,13 +1,12 @@
 """The outbox items of one term that this process has in hand, from the claim to the removal.
 
-An item is *known* until the broker has taken it, and *held* while it is under way or accepted and not yet removed:
-either way it is never published again by this process.
+An item is *known* until the broker has taken it, and *held* while it is under way, or accepted and not yet removed.
+Either way this process never publishes it again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -15,20 +14,19 @@ from typing import Any
 
 from ..clock import monotonic
 from ..errors import mask
+from ..log import log
 from ..store.client import TROUBLE
 from ..store.item import Item
 from ..store.store import Store
 from .faults import PUT_BACK, Fault, Faults
 from .lease import Term
 
-logger = logging.getLogger("redlock_beat")
-
-#: Accepted items are removed from the outbox so many at a time, or when none is waiting.
+#: Accepted items leave the outbox so many at a time, or when none waits.
 ACK_BATCH = 100
 
 
 class Backlog:
-    """What waits, in its order; what is under way; and what is still to be removed."""
+    """Items that wait, in their order; items under way; and items to remove from the outbox."""
 
     def __init__(self, store: Store, faults: Faults) -> None:
         self.store = store
@@ -46,7 +44,7 @@ class Backlog:
     # --- for the loop ---
 
     def lead(self, term: Term | None) -> None:
-        """These are the items of this term from now on."""
+        """Hold the items of this term from now on."""
         self.term = term
         if term is None:
             self._queue.clear()
@@ -62,15 +60,13 @@ class Backlog:
                 self._queue.append(item)
 
     def unknown(self, load: Callable[[], list[Item]]) -> list[Item]:
-        """What stands in the outbox, as *load* reads it, and is not in hand here."""
+        """The items that *load* reads from the outbox and that are not in hand here."""
         removed: set[str] = set()
         self._removed = removed  # what is removed while it is read is not published once more
         try:
-            # In the order in which an item moves on, so that none slips through between two looks.
-            return [
-                item for item in load()
-                if item.id not in self._known and item.id not in self.held and item.id not in removed
-            ]  # fmt: skip
+            # In the order in which an item moves on, so that none slips through.
+            places = (self._known, self.held, removed)
+            return [item for item in load() if not any(item.id in place for place in places)]
         finally:
             self._removed = None
 
@@ -86,7 +82,7 @@ class Backlog:
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits but for what is at fault."""
+        """Whether nothing waits but items at fault."""
         return not self._queue
 
     def peek(self) -> Item | None:
@@ -96,7 +92,7 @@ class Backlog:
         return None
 
     def next(self) -> Item | None:
-        """The next item of this term; those of an entry at fault wait behind the one that is."""
+        """The next item of this term; items of an entry at fault wait behind the first of it."""
         while True:
             try:
                 item = self._queue.popleft()
@@ -106,7 +102,7 @@ class Backlog:
                 return item
 
     def put_back(self, items: Iterable[Item], *, last: bool = False) -> None:
-        """They are to be published yet: at once, or after all others."""
+        """Put back items that are not published: to the front, or behind all others."""
         for item in reversed(tuple(items)):
             if item.term is not self.term:
                 continue  # the new term reads the outbox itself
@@ -119,7 +115,7 @@ class Backlog:
                 self._queue.appendleft(item)
 
     def gone(self, item: Item) -> None:
-        """Whatever became of it, it is not published again; if it was at fault, its entry goes on."""
+        """Forget an item that is not published again; if it was at fault, its entry goes on."""
         self._known.discard(item.id)
         fault = self.faults.of(item)
         if fault is not None:
@@ -127,7 +123,7 @@ class Backlog:
             self.put_back(self.faults.release(item.name, fault))
 
     def replaced(self, fault: Fault, items: list[Item]) -> None:
-        """These of an entry at fault are out of the outbox; the others of it go on."""
+        """Forget items of an entry at fault that have left the outbox; the others go on."""
         for item in items:
             self._known.discard(item.id)
             fault.items.remove(item)
@@ -136,23 +132,33 @@ class Backlog:
     # --- out of the outbox ---
 
     def done(self, item: Item) -> None:
-        """The broker has taken it: it is to be removed."""
+        """The broker has taken an item: remove it from the outbox, with others."""
         self.gone(item)
         self._done.append((item.id, not item.at_most_once, item.row))
 
     @property
+    def removed(self) -> bool:
+        """Whether everything that the broker has taken has left the outbox."""
+        return not self._done
+
+    @property
+    def many_done(self) -> bool:
+        """Whether there are as many to remove as are removed at a time."""
+        return len(self._done) >= ACK_BATCH
+
+    @property
     def much_done(self) -> bool:
-        """Whether it is time to remove what is done."""
-        return len(self._done) >= ACK_BATCH or not self._queue
+        """Whether it is time to remove items."""
+        return self.many_done or not self._queue
 
     def remove(self, *, last: bool = False) -> None:
-        """Remove what is done from the outbox; *last* when nobody is there to try it again."""
+        """Remove from the outbox what the broker has taken; *last* when nobody tries again after a failure."""
         while self._done:
             batch = self._done[:ACK_BATCH]
             try:
                 self.store.outbox_done(batch)
             except TROUBLE as exc:
-                logger.debug("Accepted messages could not be removed from the outbox yet: %s", mask(exc))
+                log.debug("outbox.not_removed", "Published messages are still in the outbox: %(why)s", why=mask(exc))
                 if not last:
                     time.sleep(0.05)
                 return

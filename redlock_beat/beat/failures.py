@@ -1,22 +1,20 @@
-"""Attempts that failed, noted together: one script for many, and one traceback for each reason.
+"""Attempts that failed: one traceback for each reason in the log, and one line for many entries.
 
 Thousands of entries may fail for one reason (a module that is gone, a queue of the wrong type).
 """
 
 from __future__ import annotations
 
-import logging
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import mask, traceback_of
+from ..log import log
 
-logger = logging.getLogger("redlock_beat")
-
-#: Failures of one reason that are logged one by one in a turn, and names in the line that stands for the others.
+#: Failures of one reason that a turn logs one by one, and names in the line for the others.
 LINES, NAMES = 3, 5
-#: Reasons whose traceback was logged in this term, at most.
+#: Reasons whose traceback a term logs, at most.
 REASONS = 500
 
 
@@ -27,17 +25,17 @@ class Failure:
     name: str
     #: ``compute``, ``render``, ``decode`` or ``enqueue``.
     step: str
-    #: What was raised, or said.
+    #: The error, or Redis's answer, as text.
     why: str
-    #: Seconds until the next attempt; None when there is none before the next term or edit.
+    #: Seconds until the next attempt; None when that waits for the next term or an edit.
     pause: float | None
     error: BaseException | None = None
-    #: ``trigger``, ``backfill`` or ``settled`` for what was to be sent by hand.
-    how: str = ""
+    #: ``trigger``, ``backfill`` or ``settled`` for a manual item.
+    source: str = ""
 
     @property
     def reason(self) -> str:
-        """What it has in common with others: the kind and place of an error, not its text, which may be any."""
+        """What it shares with others: the kind and the place of an error. Its text may differ each time."""
         if self.error is None:
             return f"{self.step} {self.why}"
         frames = traceback.extract_tb(self.error.__traceback__)
@@ -49,13 +47,13 @@ _DONE = {"compute": "computed", "render": "rendered", "decode": "read", "enqueue
 
 
 class FailureLog:
-    """Says what failed: the first of a reason in full, few one by one, many in one line."""
+    """Logs what failed: the first of a reason with its traceback, a few one by one, many in one line."""
 
     def __init__(self) -> None:
         self._said: set[str] = set()
 
     def begin(self) -> None:
-        """A new term: everything is said in full again."""
+        """A new term: log tracebacks again."""
         self._said.clear()
 
     def say(self, failures: Sequence[Failure]) -> None:
@@ -70,9 +68,8 @@ class FailureLog:
             if rest:
                 names = ", ".join(repr(one.name) for one in rest[:NAMES])
                 more = f" and {len(rest) - NAMES} more" if len(rest) > NAMES else ""
-                logger.error(
-                    "%d more could not be %s for that reason: %s%s.", len(rest), _DONE[rest[0].step], names, more
-                )
+                words = f"%(count)d more could not be {_DONE[rest[0].step]} for that reason: %(names)s."
+                log.error("entries.failed", words, count=len(rest), step=rest[0].step, names=names + more)
 
     def _one(self, one: Failure, reason: str) -> None:
         said = mask(one.why)
@@ -80,7 +77,15 @@ class FailureLog:
             self._said.add(reason)
             said = traceback_of(one.error)
         if one.pause is None:
-            then = "It is given up" if one.how else "It is set aside, kept in quarantine"
+            then = "Beat gives it up" if one.source else "It stays in quarantine"
         else:
-            then = f"Nothing of it was sent; it is tried again in {one.pause:.1f} s"
-        logger.error("Entry %r could not be %s: %s. %s. Other entries go on.", one.name, _DONE[one.step], said, then)
+            then = "Nothing of it was sent; beat tries again in %(pause).1f s"
+        log.error(
+            "entry.failed",
+            f"Entry %(entry)r could not be {_DONE[one.step]}: %(why)s. {then}. Other entries go on.",
+            entry=one.name,
+            step=one.step,
+            why=said,
+            pause=one.pause,
+            source=one.source or None,
+        )

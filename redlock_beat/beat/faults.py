@@ -1,7 +1,6 @@
-"""Messages at fault: what the broker refuses of each entry, and when it is tried again.
+"""Messages at fault: what the broker refuses of each entry, and when to try again.
 
-The first item of an entry that is at fault is tried again after a pause that grows; the others of that entry wait
-behind it, in their order.
+The first item of an entry at fault is tried again after a pause that grows; its other items wait behind it, in order.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from ..store.item import AS_IT_IS, Item
 from ..store.store import Store
 from .lease import Term
 
-#: Entries at fault that are named in the heartbeat.
+#: Entries at fault that the heartbeat names.
 SHOWN = 10
-#: The longest pause of an item that is itself at fault.
+#: The longest pause of an item at fault.
 ITEM_PAUSE = 60.0
-#: Seconds until an item that was put back is tried again.
+#: Seconds until the next attempt with an item that was put back.
 PUT_BACK = 0.25
 
 
 @dataclass(slots=True)
 class Fault:
-    """What the broker refuses of one entry: the first item is tried again, the others wait for it."""
+    """The items of one entry at fault: the first is tried again, the others wait behind it."""
 
-    #: The entry as it was claimed; an entry edited since is another matter.
+    #: The entry as it was claimed; after an edit the fault no longer applies.
     uid: str
     revision: int
     why: str
@@ -49,19 +48,19 @@ class Faults:
         self._hastened: deque[str] = deque()
 
     def clear(self) -> None:
-        """Forget them all: the next term reads the outbox itself."""
+        """Forget all: the next term reads the outbox itself."""
         self._by_entry = {}
 
     def current(self) -> dict[str, Fault]:
-        """By entry, as they stand at this moment."""
+        """The faults at this moment, by entry."""
         return dict(self._by_entry)
 
     def count(self) -> int:
-        """Items that wait."""
+        """How many items wait."""
         return sum(len(fault.items) for fault in tuple(self._by_entry.values())) if self._by_entry else 0
 
     def reasons(self) -> dict[str, str]:
-        """Why the broker refuses messages of some entries, for people; a few of them."""
+        """Why the broker refuses messages, by entry, for people; a few of them."""
         if not self._by_entry:
             return {}
         return {name: fault.why[:300] for name, fault in sorted(self.current().items())[:SHOWN]}
@@ -74,7 +73,7 @@ class Faults:
         return fault if fault is not None and fault.items and fault.items[0] is item else None
 
     def join(self, item: Item) -> bool:
-        """Let an item wait behind the one of its entry that is at fault; whether there is one."""
+        """Let an item wait when its entry is at fault; whether it is."""
         fault = self._by_entry.get(item.name)
         if fault is None or (fault.uid, fault.revision) != (item.uid, item.revision):
             return False
@@ -82,7 +81,7 @@ class Faults:
         return True
 
     def add(self, item: Item, why: str, longest: float | None = None) -> float | None:
-        """The broker refuses this item: the pause until it is tried again, or None when it waits behind another."""
+        """The broker refuses an item: the pause before the next attempt, or None when it waits behind another."""
         fault = self._by_entry.get(item.name)
         if fault is not None and fault.items and fault.items[0] is not item:
             fault.items.append(item)
@@ -97,7 +96,7 @@ class Faults:
         return pause
 
     def release(self, name: str, fault: Fault) -> deque[Item]:
-        """The first is gone: the others, which are published like any."""
+        """Remove a fault whose first item is gone; the others, which are no longer at fault."""
         if self._by_entry.get(name) is fault:
             del self._by_entry[name]
         return fault.items
@@ -105,23 +104,23 @@ class Faults:
     # --- when ---
 
     def schedule(self, fault: Fault, at: float) -> None:
-        """Try the first item of a fault at this time, and not before."""
+        """Try the first item of a fault at this time, not before."""
         fault.retry_at = at
         heapq.heappush(self._retries, (at, fault.items[0].name))
 
     def hasten(self, name: str) -> None:
-        """Try again at once what can be rendered anew: the entry was edited. For the loop."""
+        """The entry was edited: try at once what can be rendered anew. Called by the loop."""
         self._hastened.append(name)
 
     def hurry(self) -> None:
-        """Do what :meth:`hasten` asked for."""
+        """Do what :meth:`hasten` asked for. Called by the thread."""
         while self._hastened:
             fault = self._by_entry.get(self._hastened.popleft())
             if fault is not None and fault.items[0].again != AS_IT_IS:
                 self.schedule(fault, monotonic())
 
     def due(self, now: float) -> Fault | None:
-        """The fault whose first item is to be tried again now."""
+        """A fault whose first item is to be tried now."""
         while self._retries and self._retries[0][0] <= now:
             at, name = heapq.heappop(self._retries)
             fault = self._by_entry.get(name)
@@ -130,7 +129,7 @@ class Faults:
         return None
 
     def pause(self, now: float) -> float:
-        """Seconds until one is due, or a second."""
+        """Seconds until a fault is due; one when there is none."""
         return self._retries[0][0] - now if self._retries else 1.0
 
 
@@ -148,7 +147,7 @@ def outdated(store: Store, item: Item) -> bool:
 
 
 def replace(store: Store, fault: Fault, term: Term) -> tuple[list[Item], str]:
-    """Have the occurrences rendered anew, or with the entry removed give them up: which, and what is said of it."""
+    """Have items rendered anew, or give them up when their entry is gone: which items, and what the log says."""
     first = fault.items[0]
     state = parse_state(store.state(first.name))
     alike = [item for item in tuple(fault.items) if (item.uid, item.revision) == (first.uid, first.revision)]
@@ -162,11 +161,11 @@ def replace(store: Store, fault: Fault, term: Term) -> tuple[list[Item], str]:
 
 
 def row_of(item: Item, what: str, why: str) -> list[Any]:
-    """An item's row of the ledger, for another outcome."""
+    """The ledger row of an item, with another outcome."""
     row = {**dict(zip(item.row[::2], item.row[1::2], strict=True)), "is": what, "why": mask(why)[:300]}
     return [word for pair in row.items() for word in pair]
 
 
 def _once_more(item: Item, now: int) -> str:
-    """What has an item's occurrence rendered anew and sent, with the same task id."""
+    """The manual item that has an occurrence rendered anew and sent, with the same task id."""
     return item.again or ManualItem(item.name, item.uid, "settled", item.nominal, now).text()

@@ -1,8 +1,8 @@
 """The lease: who sends.
 
-One key in Redis says who holds the term: ``token epoch seen owner``. Taking it increments the epoch;
-every script that writes for a leader first compares token and epoch, so a beat that was paused, cut
-off or deposed can write nothing, however long it believes in itself.
+One key in Redis says who holds the term: ``token epoch seen owner``. Acquiring it increments the epoch; every script
+that writes for a leader first compares token and epoch, so a beat that was paused, cut off or deposed can write
+nothing, however long it believes in itself.
 
 ::
 
@@ -21,7 +21,8 @@ nobody else took it (the epoch is unchanged) is retaken by the next script.
 
 **What may be done on its strength.** Inside Redis: anything, since the script checks. Outside (a
 publish to another broker): only before ``trusted until = attempt started + ttl - margin``. The
-*start* of the attempt counts: Redis may have renewed then, however late its answer came.
+*start* of the attempt counts: Redis may have renewed then, however late its answer came. While everything is held no
+script grants that trust, so whoever holds need only wait for the leader's word, or for the end of its lease.
 
 **How it is lost.** The holder's scripts answer "deposed"; it becomes a standby and stands again.
 Redis being away changes nothing by itself: nobody else can take the lease either. The holder goes
@@ -68,7 +69,7 @@ from ..store.values import Fence, Held, Look
 
 #: Seconds between two looks of a standby.
 LOOK = 0.25
-#: Seconds between two glances at the subscription while user code runs.
+#: Seconds between two checks of the subscription while user code runs.
 GLANCE = 0.05
 
 
@@ -77,9 +78,9 @@ class Term:
     """One holding of the lease."""
 
     fence: Fence
-    #: Until when (monotonic) it may be relied upon outside Redis.
+    #: Until when (monotonic) a beat may act on it outside Redis; in the past while everything is held.
     trusted_until: float
-    #: When the lease was last known to be renewed: the start of that attempt.
+    #: The start of the last attempt that renewed the lease (monotonic).
     renewed_at: float
 
     @property
@@ -89,9 +90,9 @@ class Term:
 
 
 class Lease:
-    """This process's standing in the election.
+    """What this process knows of the lease, and how it stands for election.
 
-    ``acquire()`` returns a :class:`Term` or None; whatever needs one takes it as an argument.
+    ``acquire()`` returns a :class:`Term` or None; what needs a term gets it as an argument.
     """
 
     def __init__(self, store: Store, listener: Listener, settings: Settings, owner: str) -> None:
@@ -103,7 +104,7 @@ class Lease:
         self.owner = owner
         self.clock = RedisClock()
         self.lowest_epoch = 0
-        #: Since when the scripts see the own subscription (monotonic); None while they do not.
+        #: Since when the scripts see this beat's subscription (monotonic); None while they do not.
         self.seen_since: float | None = None
         # The subscription that a script did not see, by when it was made.
         self._unseen: float | None = None
@@ -119,7 +120,7 @@ class Lease:
     def acquire(self, steal: str = "") -> Term | None:
         """Stand for election; the term, or None when another holds it."""
         started = monotonic()
-        won, seen = self.store.acquire(self.token, self.ttl_ms, self.owner, self.lowest_epoch, steal)
+        won, seen, held = self.store.acquire(self.token, self.ttl_ms, self.owner, self.lowest_epoch, steal)
         self.noted(seen)
         self._missing = None
         if isinstance(won, str):
@@ -127,24 +128,24 @@ class Lease:
             return None
         self.lowest_epoch = max(self.lowest_epoch, won.epoch)
         term = Term(won, 0.0, started)
-        self.trust(term, started)
+        self.trust(term, started, held=held)
         return term
 
-    def trust(self, term: Term, started: float, ttl: float | None = None) -> None:
-        """A script that renews the term, begun at *started*, has succeeded."""
+    def trust(self, term: Term, started: float, ttl: float | None = None, *, held: bool = False) -> None:
+        """Note that a script, begun at *started*, has renewed the term; and whether everything is *held*."""
         term.renewed_at = started
-        term.trusted_until = started + (ttl or self.ttl) - self.margin
+        term.trusted_until = float("-inf") if held else started + (ttl or self.ttl) - self.margin
 
     def renew(self, term: Term, ttl: float | None = None) -> None:
         """Renew the term, perhaps for longer than usual; :class:`Deposed` when it is over."""
         started = monotonic()
-        self.store.renew(term.fence, None if ttl is None else round(ttl * 1000))
-        self.trust(term, started, ttl)
+        may_send = self.store.renew(term.fence, None if ttl is None else round(ttl * 1000))
+        self.trust(term, started, ttl, held=not may_send)
 
     def renew_if_needed(self, term: Term) -> None:
-        """Renew the term when a third of the TTL has gone by; called between the calls of user code.
+        """Renew the term after a third of the TTL; called between the calls of user code.
 
-        Or when the subscription is lost: then the script says so in the lease, before others wonder.
+        Also when the subscription is lost: the script then says so in the lease, before a standby judges.
         """
         now, lost = monotonic(), False
         if now - self._glanced > GLANCE:
@@ -154,7 +155,7 @@ class Lease:
             self.renew(term)
 
     def noted(self, seen: bool) -> None:
-        """A script has said whether it sees the own subscription."""
+        """Note whether a script sees this beat's subscription."""
         if not seen:
             self.seen_since, self._unseen = None, self.listener.since
         elif self.seen_since is None:
@@ -162,14 +163,14 @@ class Lease:
             self.listener.arrived()
 
     def stay_subscribed(self) -> None:
-        """Keep the own subscription, and where the scripts see it."""
+        """Keep the subscription where the scripts see it."""
         if not self.listener.confirmed:
             self.listener.subscribe()
         elif self._unseen == self.listener.since:
             self.listener.move()
 
     def look(self, heartbeat: str = "") -> tuple[Look, bool]:
-        """See who leads, and whether the lease is there to be taken."""
+        """See who leads, and whether this beat may acquire the lease."""
         asked = monotonic()
         seen = self.store.look(self.token, heartbeat)
         now = monotonic()
@@ -184,7 +185,7 @@ class Lease:
         if held is not None and held.token == self.token:
             return seen, True
         gone = held is not None and held.seen and not seen.holder_seen
-        if not gone or not self._may_judge(seen, now):
+        if not gone or not self.may_judge(seen, now):
             self._missing = None
             return seen, False
         if self._missing is None or self._missing[0] != seen.held:
@@ -192,8 +193,8 @@ class Lease:
             return seen, False
         return seen, now - self._missing[1] >= LOOK
 
-    def _may_judge(self, seen: Look, now: float) -> bool:
-        """Whether a missing subscription means a dead process, and not that they are lost or elsewhere."""
+    def may_judge(self, seen: Look, now: float) -> bool:
+        """Whether a missing subscription means a dead process, and not one that is lost or elsewhere."""
         subscribed, visible = self.listener.since, self.seen_since
         return (
             subscribed is not None

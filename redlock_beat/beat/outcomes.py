@@ -1,13 +1,13 @@
-"""What became of a message, and of the broker: said, noted, and answered by a pause."""
+"""What became of a message, and of the broker: the log, the ledger and the pauses."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable
 
 from ..clock import monotonic
 from ..errors import mask
+from ..log import log
 from ..store.client import TROUBLE, Pauses
 from ..store.item import Item
 from ..store.store import Store
@@ -15,46 +15,45 @@ from .backlog import Backlog
 from .confirms import BLOCKED, NoRoute
 from .faults import Faults, row_of
 
-logger = logging.getLogger("redlock_beat")
-
-#: The longest pause of an item under which connections are lost: perhaps it was the broker, after all.
+#: The longest pause of an item under which connections are lost: perhaps the broker is the reason after all.
 LOSS_PAUSE = 10.0
-#: Connections lost under a message until it counts as the reason, whatever else the broker takes.
+#: After so many lost connections the message counts as the reason, whatever else the broker takes.
 LOSSES = 3
 
 
 class Outcomes:
     """The answers of the broker, and its silence."""
 
-    def __init__(self, store: Store, backlog: Backlog, faults: Faults, longest_pause: float) -> None:
-        #: Whether the broker refuses at present, and why.
+    def __init__(self, store: Store, backlog: Backlog, faults: Faults) -> None:
+        #: Why the broker refuses now; None when it does not.
         self.failing: str | None = None
-        #: Nothing is published before this time (monotonic).
+        #: Publish nothing before this time (monotonic).
         self.retry_at = 0.0
         self.on_published: Callable[[Item], None] | None = None
         self.on_refused: Callable[[Item, str], None] | None = None
         self.store = store
         self._backlog = backlog
         self._faults = faults
-        # Messages the broker has taken since the process began.
+        # Messages that the broker has taken since the process began.
         self._taken = 0
-        self._pauses = Pauses(longest_pause)
+        self._pauses = Pauses()
 
     # --- one message ---
 
     def unknown(self, item: Item, exc: Exception) -> None:
-        """At most once: it is taken out already, so it is not repeated."""
+        """At most once, and no answer: the item has left the outbox already, so beat does not repeat it."""
         self._backlog.gone(item)
         if isinstance(exc, NoRoute):
             self.note(item, "failed", exc)
-            said = "the broker has no queue for %s (%s)"
+            what = "the broker has no queue for %(task_id)s (%(why)s)"
         else:
             self.note(item, "unknown", exc)
-            said = "the broker's answer to %s is unknown (%s)"
-        logger.warning(f"Entry %r: {said}; at_most_once, so it is not repeated.", item.name, item.task_id, mask(exc))
+            what = "the broker's answer to %(task_id)s is unknown (%(why)s)"
+        words = f"Entry %(entry)r: {what}. Its delivery is at_most_once, so beat does not repeat it."
+        log.warning("message.not_repeated", words, entry=item.name, task_id=item.task_id, why=mask(exc))
 
     def accepted(self, item: Item) -> None:
-        """The broker has taken it."""
+        """The broker has taken an item."""
         self._taken += 1
         self._backlog.done(item)
         if self.failing is not None:
@@ -65,7 +64,7 @@ class Outcomes:
                 self.on_published(item)
 
     def at_fault(self, item: Item, exc: BaseException, longest: float | None = None) -> None:
-        """The broker refuses this very message: it is tried again by itself, its entry's others behind it."""
+        """The broker refuses this very message: try it again alone; the others of its entry wait behind it."""
         if item.term is not self._backlog.term:
             return
         said = mask(f"{type(exc).__name__}: {exc}")
@@ -74,14 +73,18 @@ class Outcomes:
             return
         self.note(item, "failed", exc)
         self._tell_refused(item, said)
-        logger.warning(
-            "Entry %r: the broker refused the message %s (%s); it is tried again in %.0f s. The entry sends nothing "
-            "more until the broker takes it. Other entries go on.",
-            item.name, item.task_id, said, pause,
-        )  # fmt: skip
+        log.warning(
+            "message.refused",
+            "Entry %(entry)r: the broker refused the message %(task_id)s (%(why)s). Beat tries again in %(pause).0f s; "
+            "until the broker takes it the entry sends nothing more. Other entries go on.",
+            entry=item.name,
+            task_id=item.task_id,
+            why=said,
+            pause=pause,
+        )
 
     def note(self, item: Item, what: str, exc: BaseException) -> None:
-        """A row in the ledger, if Redis takes it."""
+        """Write a row of the ledger, if Redis takes it."""
         with contextlib.suppress(*TROUBLE):
             self.store.outbox_done([("-", False, row_of(item, what, f"{type(exc).__name__}: {exc}"))])
 
@@ -93,30 +96,30 @@ class Outcomes:
     # --- the broker is away, or reads nothing ---
 
     def away(self, exc: BaseException) -> None:
-        """It cannot be reached."""
+        """The broker cannot be reached."""
         self._refuses(exc)
         item = self._backlog.peek()
         if item is not None:
             self._tell_refused(item, mask(f"{type(exc).__name__}: {exc}"))
 
     def lost(self, items: list[Item], exc: Exception) -> None:
-        """The connection was lost under these."""
+        """The connection was lost while these items were under way."""
         alone = items[0] if len(items) == 1 else None
         if alone is not None and alone.losses and (alone.losses >= LOSSES - 1 or alone.lost_at < self._taken):
-            # So often, though connecting works; or again, and others were taken since: the broker is well.
+            # Lost often, though connecting works; or lost again, and the broker took others since: it is well.
             self.at_fault(alone, exc, LOSS_PAUSE)
             self.pause()
             return
         for item in items:
             item.losses, item.lost_at, item.alone = item.losses + 1, self._taken, True
-        # One that was alone has had its turn: perhaps it is why, and another one will tell.
+        # An item that was alone goes last: perhaps it is the reason, and the next one tells.
         self._backlog.put_back(items, last=alone is not None)
         self._refuses(exc)
         if items:
             self._tell_refused(items[0], mask(f"{type(exc).__name__}: {exc}"))
 
     def pause(self) -> None:
-        """Redis or the broker was silent: wait a little longer each time."""
+        """Redis or the broker did not answer: wait, a little longer each time."""
         self.retry_at = monotonic() + self._pauses.next()
 
     def _refuses(self, exc: BaseException) -> None:
@@ -124,25 +127,26 @@ class Outcomes:
         self.retry_at = monotonic() + pause
         said = mask(f"{type(exc).__name__}: {exc}")
         if self.failing is None:
-            logger.warning(
-                "The broker refuses: %s. %d messages wait in the outbox; trying again in %.2f s, then less often.",
-                said, self._backlog.waiting(), pause,
-            )  # fmt: skip
+            log.warning(
+                "broker.refuses",
+                "The broker refuses: %(why)s. %(count)d messages wait in the outbox. Beat tries again in %(pause).2f "
+                "s, then less often.",
+                why=said,
+                count=self._backlog.waiting(),
+                pause=pause,
+            )
         self.failing = said
 
     def reads(self, reads: bool) -> None:
-        """Whether the broker reads what is written to it."""
+        """Note whether the broker reads what beat writes to it."""
         if reads:
             if self.failing == BLOCKED:
                 self._well()
         elif self.failing != BLOCKED:
             self.failing = BLOCKED
-            logger.warning(
-                "The broker takes no messages: %s. %d wait in the outbox. Nothing more is published until the broker "
-                "takes messages again.",
-                BLOCKED, self._backlog.waiting(),
-            )  # fmt: skip
+            words = "The broker takes no messages: %(why)s. %(count)d wait in the outbox until it does."
+            log.warning("broker.blocked", words, why=BLOCKED, count=self._backlog.waiting())
 
     def _well(self) -> None:
         self.failing = None
-        logger.warning("The broker takes messages again.")
+        log.warning("broker.recovered", "The broker takes messages again.")

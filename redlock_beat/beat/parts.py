@@ -1,6 +1,6 @@
-"""What a running beat consists of, built whole and in one place.
+"""The parts of a running beat, built in one place.
 
-Nothing here is asked of a server yet; only the client of a cluster connects as it is made.
+Building them asks no server; only the client of a cluster connects as it is made.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..messages.renderer import Renderer
-from ..schedule.configuration import Configuration, read_configuration
+from ..schedule.configuration import Reading
 from ..settings import Settings
 from ..store.client import Listener, Target
 from ..store.store import Store
@@ -25,7 +25,7 @@ from .publisher import Publisher
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What both roles of a replica use."""
+    """The parts that both roles of a replica use."""
 
     settings: Settings
     target: Target
@@ -37,22 +37,22 @@ class Parts:
     publisher: Publisher
     dispatcher: Dispatcher
     losses: Losses
-    #: What ``beat_schedule`` says.
-    configuration: Configuration
+    #: The configuration, as far as this process has read it.
+    reading: Reading
 
 
 def build(app: Any, settings: Settings, target: Target) -> Parts:
-    """The parts of one beat of this process."""
+    """Build the parts of one beat."""
     store = Store(target)
     renderer = Renderer(app, settings.socket_timeout)
     listener = Listener(target, secrets.token_urlsafe(12))
     lease = Lease(store, listener, settings, owner=f"{socket.gethostname()}:{os.getpid()}")
     broker = Broker(app, settings, store, renderer)
-    publisher = Publisher(app, store, settings.publish_timeout, settings.retry_pause)
+    publisher = Publisher(app, store, settings.publish_timeout)
     dispatcher = Dispatcher(settings, store, lease, renderer, publisher, broker)
-    configuration = read_configuration(app)
-    renderer.configuration = {name: one.entry for name, one in configuration.entries.items()}
-    return Parts(
-        settings, target, store, listener, lease, renderer, broker, publisher, dispatcher,
-        Losses(store, lease.clock), configuration,
-    )  # fmt: skip
+    reading = Reading(app)
+    dispatcher.entries.calendars = dispatcher.quarantine.calendars = reading.calendars
+    renderer.configured = reading.entry
+    losses = Losses(store, lease.clock)
+    roles = (renderer, broker, publisher, dispatcher)
+    return Parts(settings, target, store, listener, lease, *roles, losses, reading)

@@ -1,29 +1,28 @@
 """Publishing to a broker that is not this Redis.
 
-The commit puts each message into the outbox as a self-contained item, in the same step that
-advances the entry; from there it cannot be lost. A thread of its own publishes, so that a broker
-that hangs cannot hang the loop, and SIGTERM in the middle of a publish can wait for the end of that
-one message.
+The commit puts each message into the outbox as a self-contained item, in the same step that advances the entry; from
+there it cannot be lost. A thread publishes it, so that a broker that hangs cannot hang the loop, and so that a SIGTERM
+in the middle of a publish can wait for the end of that one message.
 
-*At least once* (default): published only before the term's ``trusted_until``, then removed by id,
-unfenced. It is repeated only if death, a pause or a broken connection falls between the broker's accept
-and our removal.
-*At most once*: a fenced script removes the item, and only its winner publishes; when the outcome is
-unclear the ledger says ``unknown``, and it is not repeated.
+*At least once* (the default): the thread publishes only before the term's ``trusted_until``, then removes the item by
+its id, unfenced. A message is repeated only if death, a pause or a broken connection falls between the broker's accept
+and the removal.
+*At most once*: a fenced script removes the item, and only its winner publishes; when the outcome is unclear the ledger
+says ``unknown``, and nobody repeats it.
 
-The broker may be away, or say no to one message, and the two are told apart:
+The broker may be away, or refuse one message. The thread tells the two apart:
 
-- While it is away one message is tried per pause, and on each new connection one goes alone first: what is under
-  way when a connection is lost may have arrived, so as little as possible is until the broker has answered.
-- A message it says no to is *at fault*: it waits by itself, the other messages of its entry behind it, and
-  the entry claims no more until it is gone (:meth:`Publisher.faults`). Others go on.
+- While the broker is away, one message is tried in each pause, and on each new connection one goes first and alone:
+  what is under way when a connection is lost may have arrived, so as little as possible is under way until the broker
+  has answered.
+- A message that the broker refuses is *at fault*: it waits, the other messages of its entry wait behind it, and the
+  entry claims nothing more until it is gone (:meth:`Publisher.faults`). Other entries go on.
 - A message under which connections are lost, while the broker takes others, is at fault, too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
 import threading
 import time
@@ -32,6 +31,7 @@ from typing import Any
 
 from ..clock import monotonic
 from ..errors import mask, traceback_of
+from ..log import log
 from ..store.item import Item
 from ..store.store import Store
 from .backlog import Backlog
@@ -41,14 +41,12 @@ from .lease import Term
 from .outcomes import Outcomes
 from .senders import Link
 
-logger = logging.getLogger("redlock_beat")
-
 
 class Wakeup:
     """Ends another thread's wait.
 
-    An Event holds a lock while it is set, so a signal handler that interrupts that, and sets it too, would
-    wait for ever. This queue may be put to at any moment.
+    An Event holds a lock while it is being set, so a signal handler that interrupts that and sets it, too, would wait
+    for ever. This queue takes a call at any moment.
     """
 
     def __init__(self) -> None:
@@ -66,43 +64,48 @@ class Wakeup:
 
 
 class Publisher:
-    """The thread that publishes the outbox of one term after the other."""
+    """The thread that publishes the outbox, one term after the other."""
 
-    def __init__(self, app: Any, store: Store, timeout: float, longest_pause: float) -> None:
+    def __init__(self, app: Any, store: Store, timeout: float) -> None:
         self.app = app
         self.store = store
         self._faults = Faults()
         self._backlog = Backlog(store, self._faults)
-        #: What became of messages, and of the broker.
-        self.outcomes = Outcomes(store, self._backlog, self._faults, longest_pause)
+        #: What becomes of messages, and of the broker.
+        self.outcomes = Outcomes(store, self._backlog, self._faults)
         #: The connection to the broker.
         self.link = Link(app, timeout, self.outcomes.accepted, self._blocked)
         self._delivery = Delivery(store, self._backlog, self._faults, self.outcomes, self.link)
         self._wake = Wakeup()
         self._thread: threading.Thread | None = None
-        # What was at fault has just been tried: it is the others' turn.
+        # An item at fault was just tried: it is the others' turn.
         self._retried = False
 
     # --- for the loop ---
 
     @property
     def started(self) -> bool:
-        """Whether there has been anything to publish."""
+        """Whether there was anything to publish yet."""
         return self._thread is not None
 
     @property
     def failing(self) -> str | None:
-        """Whether the broker refuses at present, and why."""
+        """Why the broker refuses now; None when it does not."""
         return self.outcomes.failing
 
     @property
     def busy(self) -> bool:
-        """True while one message is between us and the broker. Read by a signal handler."""
+        """True while a message is on its way to the broker. A signal handler reads it."""
         return self._delivery.busy
 
     @property
+    def quiet(self) -> bool:
+        """Whether no message is on its way to the broker, and what it has accepted has left the outbox."""
+        return not self._delivery.busy and self._backlog.removed
+
+    @property
     def stopping(self) -> bool:
-        """Whether nothing new begins."""
+        """Whether nothing new begins any more."""
         return self._delivery.stopping
 
     def stop(self) -> None:
@@ -110,18 +113,22 @@ class Publisher:
         self._delivery.stopping = True
 
     def lead(self, term: Term | None) -> None:
-        """Publish on the strength of this term from now on; None for nothing at all."""
+        """Publish for this term from now on; None for no term, and nothing."""
         self._backlog.lead(term)
 
     def submit(self, items: list[Item]) -> None:
-        """Publish these, in this order. Called by the loop, after they are in the outbox."""
-        self._backlog.submit(items)
+        """Publish these items in this order. The loop calls it once they are in the outbox."""
         if items:
+            self._backlog.submit(items)
             self._start()
             self._wake.set()
 
+    def resume(self) -> None:
+        """Publish again, now: the term allows it since a moment ago."""
+        self._wake.set()
+
     def take_over(self, load: Callable[[], list[Item]]) -> int:
-        """Publish what stands in the outbox, as *load* reads it: all but what is at hand here already."""
+        """Publish what *load* reads from the outbox, but for what is in hand here already; how many items."""
         items = self._backlog.unknown(load)
         self.submit(items)
         return len(items)
@@ -131,28 +138,28 @@ class Publisher:
         return self._backlog.waiting()
 
     def at_fault(self) -> int:
-        """Items that wait because the broker refuses one of their entry."""
+        """Items of entries at fault."""
         return self._faults.count()
 
     def outstanding(self) -> int:
-        """Items of the outbox that are in hand: not yet accepted, or accepted and not yet removed."""
+        """Items in hand: not yet accepted, or accepted and not yet removed."""
         return self._backlog.outstanding()
 
     def faults(self) -> dict[str, Fault]:
-        """What the broker refuses at present, by entry, as it stands at this moment; for the loop."""
+        """What the broker refuses at this moment, by entry; for the loop."""
         return self._faults.current()
 
     def refused(self) -> dict[str, str]:
-        """Why the broker refuses messages of some entries, for people; a few of them."""
+        """Why the broker refuses messages, by entry, for people; a few of them."""
         return self._faults.reasons()
 
     def hasten(self, name: str) -> None:
-        """Have what is at fault of an entry rendered anew at once: it was edited."""
+        """An entry at fault was edited: have its messages rendered anew at once."""
         self._faults.hasten(name)
         self._wake.set()
 
     def finish(self, seconds: float) -> bool:
-        """Let nothing new begin and wait for the message under way; safe inside a signal handler."""
+        """Let nothing new begin, and wait for the message under way; safe inside a signal handler."""
         self.stop()
         deadline = monotonic() + seconds
         while self.busy and monotonic() < deadline:
@@ -160,7 +167,7 @@ class Publisher:
         return not self.busy
 
     def close(self) -> None:
-        """Stop the thread; what it had accepted is removed from the outbox first, if that is possible."""
+        """Stop the thread, which first removes from the outbox what the broker has accepted, if it can."""
         self.stop()
         self._wake.set()
         thread = self._thread
@@ -178,8 +185,9 @@ class Publisher:
         while not self.stopping:
             try:
                 self._turn()
-            except Exception as exc:  # noqa: BLE001 - this thread must outlive whatever happens
-                logger.log(logging.ERROR, "The publisher goes on after an error: %s", traceback_of(exc))
+            except Exception as exc:  # noqa: BLE001 - this thread outlives whatever happens
+                words = "The publisher goes on after an error: %(why)s"
+                log.error("publisher.error", words, why=traceback_of(exc))
                 time.sleep(0.1)
         self._remove()
         self.link.close(farewell=True)
@@ -205,20 +213,20 @@ class Publisher:
             self._remove()
 
     def _idle(self, seconds: float) -> None:
-        """Nothing is to be published at this moment: catch up on the rest, and wait."""
+        """There is nothing to publish now: do what is left, and wait."""
         self._remove()
         self._tend()
         self._wake.wait(max(0.001, min(seconds, 1.0)))
 
     def _tend(self) -> None:
-        """Hear what the broker says while nothing is published: that it blocks, unblocks or goes."""
+        """Read what the broker says meanwhile: that it blocks, unblocks or goes."""
         sender = self.link.sender
         if sender is None:
             return
         try:
             sender.tend()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the next publish connects anew
-            logger.debug("The broker has closed the connection: %s", mask(exc))
+            log.debug("broker.closed", "The broker has closed the connection: %(why)s", why=mask(exc))
             self.link.close()
         self.outcomes.reads(self.link.reads)
 
@@ -226,7 +234,7 @@ class Publisher:
         self._backlog.remove(last=self.stopping)
 
     def _blocked(self) -> bool:
-        """The broker reads nothing while messages are under way; whether to wait on."""
+        """The broker reads nothing while messages are under way; whether to go on waiting."""
         self.outcomes.reads(self.link.reads)
         self._remove()
         return not self.stopping

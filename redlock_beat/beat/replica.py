@@ -1,12 +1,11 @@
 """A replica: one running beat of several, and its two roles.
 
-It is built whole and without asking a server; :meth:`Replica.prepare` does the slow things. Then each turn is the
-standby's or the leader's, and whatever went wrong in it is answered here.
+Building it asks no server; :meth:`Replica.prepare` does the slow things. After that each turn is the standby's or the
+leader's, and this module deals with what goes wrong in it.
 """
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from redis.exceptions import ReadOnlyError
@@ -14,20 +13,19 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from .. import hooks
 from ..clock import MICROS, monotonic
-from ..errors import BrokerAway, Deposed, InvalidSetting, Replaced, UnsupportedServer
+from ..errors import BrokerAway, Deposed, InvalidSetting, OnHold, Replaced, UnsupportedServer
+from ..log import log
 from ..settings import Settings
 from ..store.client import TROUBLE, Target, drop_connections
 from ..store.store import Store
 from ..store.values import Held
-from .leading import Leader
+from .leader import Leader
 from .lease import LOOK, Term
 from .parts import Parts, build
-from .standing import Standby
+from .standby import Standby
 from .troubles import Troubles
 
-logger = logging.getLogger("redlock_beat")
-
-#: Seconds a SIGTERM waits for the one message that is being published.
+#: Seconds that SIGTERM waits for the one message that is on its way to the broker.
 FINISH = 1.0
 
 TIMED_OUT = (RedisTimeout, TimeoutError)
@@ -38,12 +36,14 @@ class Replica:
 
     def __init__(self, app: Any, settings: Settings, target: Target, troubles: Troubles) -> None:
         self.target = target
-        # For the signal handler alone: the loop's own client may be in the middle of a reply.
+        # For the signal handler alone: the client of the loop may be in the middle of a reply.
         self._exit_store = Store(target, target.client(min(settings.socket_timeout, 1.0)))
         self.parts: Parts = build(app, settings, target)
         self.standby = Standby(self.parts)
         #: The leader's role; None while this replica stands by.
         self.leader: Leader | None = None
+        #: Whether it leads or could: its last turn met no trouble. For probes.
+        self.ready = False
         self._troubles = troubles
         self._prepared = False
 
@@ -54,11 +54,16 @@ class Replica:
         return None if leader is None else leader.term
 
     def turn(self) -> None:
-        """One turn of the loop. It raises only for what no waiting can mend."""
+        """One turn of the loop. It raises only what no waiting can mend."""
+        ready, self.ready = self.ready, False
         try:
             self._turn()
+            self.ready = self.leader is not None or self.standby.fit
         except Deposed:
             self.stand_down()
+            self.ready = ready
+        except OnHold:
+            self.ready = ready  # since a moment ago: the next turn sees it
         except (UnsupportedServer, InvalidSetting):
             raise
         except BrokerAway as exc:
@@ -83,26 +88,34 @@ class Replica:
         self._troubles.over()
 
     def prepare(self) -> None:
-        """The slow things, before standing for election: connect, prove the broker, subscribe."""
+        """Do the slow things before standing for election: connect, prove the broker, subscribe."""
         parts = self.parts
         asked = monotonic()
         hello = parts.store.hello()
         parts.lease.clock.told(hello.now, asked)
         if hello.maxmemory and hello.policy not in ("", "noeviction"):
-            logger.warning(
-                "The Redis at %s may evict keys when it is full (maxmemory-policy %s): parts of the schedule could "
-                "disappear. Set maxmemory-policy noeviction, or keep the schedule on a server of its own.",
-                self.target, hello.policy,
-            )  # fmt: skip
+            log.warning(
+                "redis.evicts",
+                "The Redis at %(server)s may evict keys when it is full (maxmemory-policy %(why)s), so parts of the "
+                "schedule may disappear. Set maxmemory-policy noeviction, or keep the schedule on a server of its own.",
+                server=str(self.target),
+                why=hello.policy,
+            )
         parts.broker.known(LOOK)
         if not parts.listener.subscribe():
-            logger.info("The wake-up subscription is not confirmed (is pub/sub denied?); a takeover waits for the TTL.")
+            words = "The wake-up subscription is not confirmed (is pub/sub denied?). A takeover waits for the TTL."
+            log.info("subscription.missing", words)
         self._prepared = True
-        logger.info(
-            "redlock_beat %s: schedule at %s (%s), broker %s, delivery by %s.",
-            _version(), self.target, hello.version or "version unknown", parts.renderer.where(),
-            parts.broker.delivery(),
-        )  # fmt: skip
+        log.info(
+            "beat.ready",
+            "redlock_beat %(version)s: schedule at %(server)s (%(redis_version)s), broker %(broker)s, delivery by "
+            "%(delivery)s.",
+            version=_version(),
+            server=str(self.target),
+            redis_version=hello.version or "version unknown",
+            broker=parts.renderer.where(),
+            delivery=parts.broker.delivery(),
+        )
 
     # --- from one role to the other ---
 
@@ -111,18 +124,20 @@ class Replica:
         self.leader = Leader(self.parts, term)
         if stolen_from:
             gone = Held.parse(stolen_from)
-            logger.warning("The leader %s is gone; its term is taken over.", gone.owner if gone else stolen_from)
-        self.standby.say(f"leader, term {term.epoch}")
+            holder = gone.owner if gone else stolen_from
+            log.warning("term.stolen", "The leader %(holder)s is gone. This beat takes over.", holder=holder)
+        self.standby.say(f"leader, term {term.epoch}", term.epoch)
         hooks.emit(hooks.TermBegan(self.parts.dispatcher.now() / MICROS, term.epoch))
 
     def stand_down(self) -> None:
         """The term is over: stand by."""
         term, self.leader = self.term, None
         self.parts.publisher.lead(None)
-        self.parts.losses.saw(self.parts.dispatcher.entries or None)
+        self.parts.losses.saw(self.parts.dispatcher.reader.entries or None)
         self.standby.begin()
         if term is not None:
-            logger.warning("Term %d is over: another beat leads, or will. This one stands by.", term.epoch)
+            words = "Term %(epoch)d is over: another beat leads, or will. This one stands by."
+            log.warning("term.ended", words, epoch=term.epoch)
             self.standby.say(None)
             hooks.emit(hooks.TermEnded(self.parts.dispatcher.now() / MICROS, term.epoch))
 
@@ -141,32 +156,35 @@ class Replica:
         self._troubles.pause(exc, parts.listener)
 
     def _replaced(self, exc: Replaced) -> None:
-        """Everything that is known of Redis is read again, from the outbox to the configuration."""
+        """Another server answers: read everything again, from the outbox to the configuration."""
         self.parts.broker.doubt()
         if self.leader is not None:
             self.leader.begun = False
         if exc.older is None:
-            logger.info("Another Redis process answers at %s than before; its state is read again.", self.target)
+            words = "Another Redis process than before answers at %(server)s. Beat reads its state again."
+            log.info("redis.replaced", words, server=str(self.target))
         elif self.leader is not None:
-            self.parts.losses.came_back_older(exc, self.leader.term.epoch, self.parts.dispatcher.entries or 0)
+            self.parts.losses.came_back_older(exc, self.leader.term.epoch, self.parts.dispatcher.reader.entries or 0)
 
     # --- the end ---
 
     def hand_over(self) -> None:
-        """Give the term back; safe in a signal handler that interrupts a turn."""
+        """Release the term; safe in a signal handler that interrupts a turn."""
         publisher = self.parts.publisher
         if publisher.finish(FINISH):
-            publisher.close()  # what was accepted is removed from the outbox before another leads
+            publisher.close()  # it removes from the outbox what the broker has accepted, before another leads
         else:
-            logger.warning("A message is still on its way to the broker after %.0f s; beat ends anyway.", FINISH)
+            words = "A message is still on its way to the broker after %(pause).0f s. Beat ends anyway."
+            log.warning("message.abandoned", words, pause=FINISH)
         term, self.leader = self.term, None
         self._exit_store.release(term.fence if term else None, self.parts.lease.token)
         if term is not None:
-            logger.info("Term %d is given back.", term.epoch)
+            log.info("term.released", "Term %(epoch)d is released.", epoch=term.epoch)
             hooks.emit(hooks.TermEnded(self.parts.dispatcher.now() / MICROS, term.epoch))
 
     def close(self) -> None:
-        """Close the connections; nothing is in use any more."""
+        """Close the connections, when nothing uses them any more."""
+        self.parts.dispatcher.canceller.stop()
         self.parts.listener.close()
         self.parts.renderer.close()
         self._exit_store.client.close()

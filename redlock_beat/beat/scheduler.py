@@ -1,8 +1,8 @@
 """RedisScheduler: Celery's face of a :mod:`~redlock_beat.beat.replica`.
 
-``tick()`` waits inside itself and returns 0 at least each third of the TTL, so that Celery's own
-staleness check stays truthful, and it never raises for anything the world outside did. Nothing is
-connected before the first tick: Celery builds a second scheduler only to show a banner.
+``tick()`` waits inside itself and returns 0 at least each third of the TTL, so that Celery's own staleness check stays
+true. It never raises because of Redis or the broker. Nothing connects before the first tick: Celery builds a second
+scheduler only to show a banner.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ import threading
 from typing import Any
 
 from celery.beat import Scheduler
-from celery.utils.log import get_logger
 
+from ..adapters import install
 from ..errors import InvalidSetting, RedlockBeatError, UnsupportedServer, mask
-from ..liveness import Heartbeat
+from ..liveness import HeartbeatFile
+from ..log import log, logger
 from ..settings import Settings, check_broker, settings_of
 from ..store.client import Target
-from .metrics import Served
+from .metrics import MetricsServer
 from .replica import Replica
 from .troubles import Troubles
-
-logger = get_logger("redlock_beat")
 
 
 class RedisScheduler(Scheduler):
@@ -37,30 +36,31 @@ class RedisScheduler(Scheduler):
     >>> # celery -A proj beat -S redlock_beat.RedisScheduler
     """
 
-    #: RedBeat's receiver of ``beat_init`` is connected wherever its package is imported, and takes each
-    #: scheduler for its own; it goes away where there is no lock to acquire.
+    #: RedBeat connects a receiver to ``beat_init`` wherever its package is imported, and takes each scheduler for its
+    #: own; without a lock to acquire it does nothing.
     lock_key = None
 
     def __init__(self, app: Any, *args: Any, lazy: bool = False, **kwargs: Any) -> None:
-        #: Started by Celery's service, above which nobody catches an error; not by somebody who could.
+        #: Whether Celery's service runs it: then nobody catches its errors.
         self._serving = "schedule_filename" in kwargs
         self._failed = False
         try:
             self.settings: Settings = settings_of(app)
             check_broker(app)
+            install.check(self.settings)
             self.target = Target(self.settings)
             self.target.check()
         except InvalidSetting as exc:
             self._give_up(exc)
             raise
-        #: This beat, once it is built by the first tick.
+        #: This beat; None until the first tick builds it.
         self.replica: Replica | None = None
-        #: The process that this beat is embedded in (``worker -B``), whose end is its own; None where there is none.
+        #: The worker that embeds this beat (``worker -B``), which ends with it; None for a beat of its own.
         self.parent = _embedding_process()
-        self.heartbeat = Heartbeat(self.settings.heartbeat_file, self.settings.silence)
-        self._troubles = Troubles(self.target, self.settings.retry_pause)
-        self._metrics: Served | None = None
-        self._closed = False
+        self.heartbeat = HeartbeatFile(self.settings.heartbeat_file, self.settings.silence)
+        self._troubles = Troubles(self.target)
+        self._metrics: MetricsServer | None = None
+        self._adapted = self._closed = False
         self._ticking = False
         super().__init__(app, *args, lazy=True, **kwargs)
 
@@ -74,7 +74,7 @@ class RedisScheduler(Scheduler):
         )
 
     def setup_schedule(self) -> None:
-        """Nothing: the configuration is the leader's to write, and only once it leads."""
+        """Does nothing: only the leader writes the configuration, once it leads."""
 
     def get_schedule(self) -> Any:
         """The schedule, as a mapping of name to :class:`~redlock_beat.Entry`, read from Redis when used."""
@@ -83,26 +83,26 @@ class RedisScheduler(Scheduler):
         return Schedule(self.app)
 
     def set_schedule(self, schedule: Any) -> None:
-        """Celery assigns an empty one at start; there is nothing to keep."""
+        """Does nothing: Celery assigns an empty schedule as it starts."""
 
     schedule = property(get_schedule, set_schedule)
 
     def should_sync(self) -> bool:
-        """Never: every change is in Redis the moment it is made."""
+        """Never: every change is in Redis as soon as it is made."""
         return False
 
     def sync(self) -> None:
-        """Nothing: see :meth:`should_sync`."""
+        """Does nothing: see :meth:`should_sync`."""
 
     # --- the loop ---
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """One turn: lead or stand by, send what is due, wait. Returns 0, so that Celery never sleeps deaf."""
+        """One turn: lead or stand by, send what is due, wait. Returns 0, so that Celery itself never sleeps."""
         if self._closed:
-            # The SystemExit of the signal handler was lost (raised inside a destructor, say): end now.
+            # The SystemExit of the signal handler was lost (it rose inside a destructor, say): end now.
             raise SystemExit(0)
         self._end_if_orphaned()
-        self.heartbeat.touch()
+        self.heartbeat.touch(self.replica is not None and self.replica.ready)
         self._ticking = True
         try:
             self.build().turn()
@@ -110,27 +110,30 @@ class RedisScheduler(Scheduler):
             self._ticking, self._failed = False, True
             self._give_up(exc)
             raise
-        except Exception as exc:  # noqa: BLE001 - it could not be built: a beat that dies sends nothing at all
+        except Exception as exc:  # noqa: BLE001 - building failed, and a beat that dies sends nothing at all
             self._troubles.pause(exc, None)
         self._ticking = False
         return 0
 
     def build(self) -> Replica:
-        """This beat, built when it is first asked for: a second scheduler, for the banner, never is."""
+        """This beat, built at the first call; Celery never ticks the second scheduler, for the banner."""
         if self.replica is None:
             self._adopt_signals()
+            self._adapt()
             if self.settings.metrics_port is not None and self._metrics is None:
-                self._metrics = Served(self.settings.metrics_port, self.settings.metrics_host)
+                self._metrics = MetricsServer(
+                    self.settings.metrics_port, self.settings.metrics_host, self.settings.metrics_label
+                )
             self.replica = Replica(self.app, self.settings, self.target, self._troubles)
         return self.replica
 
     # --- the end ---
 
     def close(self) -> None:
-        """Give the term back and let the others know. Called in a signal handler, and again afterwards.
+        """Release the term and tell the others. Called in a signal handler, and again afterwards.
 
-        It may interrupt the loop in the middle of a reply, so it uses a connection of its own, waits
-        for nothing longer than a second or so, and does its work once.
+        It may interrupt the loop in the middle of a reply, so it uses a connection of its own, waits no longer than
+        about a second, and does its work once.
         """
         if not self._closed:
             self._closed = True
@@ -144,31 +147,42 @@ class RedisScheduler(Scheduler):
                 self._dispose()
         super().close()
         if self._failed and self._serving:
-            # Celery's service takes the SystemExit of a tick for an end as it should be; what its last call raises
-            # becomes the exit code.
+            # Celery's service takes the SystemExit of a tick for a normal end; what its last call raises becomes the
+            # exit code.
             self._failed = False
             raise SystemExit(1)
 
     def _give_up(self, exc: RedlockBeatError) -> None:
-        """End a beat that can never work: with one line that says what to do, and without a traceback."""
+        """End a beat that cannot work, with one line that says what to do, and without a traceback."""
         if not self._serving:
             return
         if _heard(logger):
-            logger.critical("Beat cannot run: %s", mask(exc))
-        else:  # Celery sets up logging after the banner, which is where a setting is first looked at
+            log.critical("beat.cannot_run", "Beat cannot run: %(why)s", why=mask(exc))
+        else:  # Celery sets up logging after the banner, and the banner is the first to read the settings
             print(f"CRITICAL: Beat cannot run: {mask(exc)}", file=sys.stderr)
         raise SystemExit(1) from None
 
+    def _adapt(self) -> None:
+        """Add the hooks that the settings ask for."""
+        if not self._adapted:
+            self._adapted = True
+            install.begin(self.settings)
+
     def _dispose(self) -> None:
-        if self._metrics is not None:
-            self._metrics.close()
-        if self.replica is not None:
-            self.replica.close()
+        try:
+            if self._metrics is not None:
+                self._metrics.close()
+            if self.replica is not None:
+                self.replica.close()
+        finally:
+            if self._adapted:
+                self._adapted = False
+                install.end(self.settings)
 
     def _end_if_orphaned(self) -> None:
         """Under ``worker -B``: when the worker is gone, end. An orphan must not lead."""
         if self.parent is not None and os.getppid() != self.parent:
-            logger.warning("The worker this beat was embedded in is gone; beat ends.")
+            log.warning("beat.orphaned", "The worker that this beat is embedded in is gone. Beat ends.")
             self.close()
             raise SystemExit(0)
 
@@ -185,7 +199,7 @@ class RedisScheduler(Scheduler):
 
 
 def _heard(log: logging.Logger) -> bool:
-    """Whether what is logged here reaches anybody."""
+    """Whether any handler gets what this logger logs."""
     while not any(not isinstance(one, logging.NullHandler) for one in log.handlers):
         if not log.propagate or log.parent is None:
             return False

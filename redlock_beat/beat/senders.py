@@ -1,108 +1,122 @@
 """The connection to the broker, and the two ways to send by it.
 
-A *plain* sender is kombu's: one message at a time, taken when it is written. A *confirming* one has an AMQP broker
-answer for each message in its own time, so that many are under way (:mod:`~redlock_beat.beat.confirms`).
+A *plain* sender is kombu's: one message at a time, which counts as taken when it is written. With a *confirming* one an
+AMQP broker answers for each message in its own time, so that many are under way (:mod:`~redlock_beat.beat.confirms`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ..errors import mask
-from ..messages.renderer import bounded_connection, publish_call
+from ..log import log
+from ..messages.calls import publish_call
+from ..messages.connections import bounded_connection
 from ..store.item import Item
-from .confirms import Confirms, NoRoute, NotTaken, bounded
+from .confirms import TOGETHER, Call, Confirms, NoRoute, NotTaken, bounded
 
-logger = logging.getLogger("redlock_beat")
-
-#: Messages published before the broker's confirmations are waited for.
-MANY = 100
-#: Queues and exchanges remembered as declared.
+#: Queues and exchanges that a link remembers as declared.
 DECLARED = 1_000
 #: The longest farewell to a broker that is well, in seconds.
 FAREWELL = 1.0
 
-Call = dict[str, Any]
+#: Gives the next messages to send; none when that is all.
+More = Callable[[], list[tuple[Item, Call]]]
 
 
 class Sender(Protocol):
-    """How messages are sent by a connection."""
+    """How a connection sends messages."""
 
-    #: Messages that may be under way together.
+    #: Messages that may be sent together.
     at_once: int
 
     @property
+    def under_way(self) -> bool:
+        """Whether messages are without an answer."""
+
+    @property
     def blocked(self) -> bool:
-        """Whether the broker reads nothing at present."""
+        """Whether the broker reads nothing now."""
 
     @property
     def refused(self) -> list[tuple[Item, NotTaken]]:
-        """What the broker has not taken of those sent last, and why."""
+        """The items that the broker has not taken of those sent last, and why."""
 
     def send(self, item: Item, call: Call) -> bool:
-        """Send one; raises what says that it is not taken. Whether it was written at all."""
+        """Send one, and raise when the broker does not take it; whether it was written at all."""
 
-    def send_many(self, items: list[tuple[Item, Call]]) -> list[Item]:
-        """Send these; what was not even written. `refused` are then those that the broker has not taken."""
+    def send_many(self, more: More, meanwhile: Callable[[], None]) -> list[Item]:
+        """Send what *more* gives, *meanwhile* doing other things; those that were not even written.
 
-    def left(self, items: list[tuple[Item, Call]]) -> list[Item]:
-        """Which of those sent last have no answer."""
+        `refused` are then those that the broker has not taken.
+        """
+
+    def left(self) -> list[Item]:
+        """The items without an answer among those of :meth:`send_many`."""
+
+    def has_declared(self, call: Call) -> bool:
+        """Whether what a message needs is declared already."""
 
     def declare(self, call: Call) -> None:
-        """Declare what a message needs beforehand: an error then is no other message's."""
+        """Declare in advance what a message needs, so that an error is about no other message."""
 
     def forget_declared(self) -> None:
-        """Somebody has deleted what was declared: declare it anew."""
+        """Declare everything anew: somebody has deleted it."""
 
     def tend(self) -> None:
-        """Hear what the broker says while nothing is sent."""
+        """Read what the broker says while nothing is sent."""
 
 
 class PlainSender:
-    """Kombu's own way: it declares what a message needs, and a message is taken when it is written."""
+    """Kombu's own way: kombu declares what a message needs, and the message counts as taken when it is written."""
 
     at_once = 1
-    blocked = False
-    refused: list[tuple[Item, NotTaken]] = []  # noqa: RUF012 - it says no by an error, so nothing is ever in it
+    under_way = blocked = False
+    refused: list[tuple[Item, NotTaken]] = []  # noqa: RUF012 - it refuses by an error, so this stays empty
 
     def __init__(self, producer: Any, accepted: Callable[[Item], None]) -> None:
         self._producer = producer
         self._accepted = accepted
 
     def send(self, item: Item, call: Call) -> bool:
-        """Send one; raises what says that it is not taken."""
+        """Send one, and raise when the broker does not take it."""
         publish_call(self._producer, call)
         self._accepted(item)
         return True
 
-    def send_many(self, items: list[tuple[Item, Call]]) -> list[Item]:
-        """Send these, one after the other."""
-        for item, call in items:
-            self.send(item, call)
+    def send_many(self, more: More, meanwhile: Callable[[], None]) -> list[Item]:
+        """Send what *more* gives, one after the other."""
+        while items := more():
+            for item, call in items:
+                self.send(item, call)
+            meanwhile()
         return []
 
-    def left(self, items: list[tuple[Item, Call]]) -> list[Item]:
-        """None has an answer but by an error."""
-        return [item for item, _ in items]
+    def left(self) -> list[Item]:
+        """None: it sends one at a time, and the caller knows which."""
+        return []
+
+    def has_declared(self, call: Call) -> bool:
+        """Kombu declares as it sends."""
+        return True
 
     def declare(self, call: Call) -> None:
-        """Kombu does it as it sends."""
+        """Does nothing: kombu declares as it sends."""
 
     def forget_declared(self) -> None:
-        """Kombu remembers it by connection."""
+        """Does nothing: kombu remembers what it declared."""
 
     def tend(self) -> None:
-        """Nothing is said between two messages."""
+        """Does nothing: the broker says nothing between two messages."""
 
 
 class ConfirmingSender:
-    """Many messages are under way at a time, and the broker answers for each."""
+    """Sends many messages at a time; the broker answers for each."""
 
-    at_once = MANY
+    at_once = TOGETHER
 
     def __init__(self, link: Link, producer: Any, confirms: Confirms) -> None:
         self.confirms = confirms
@@ -110,41 +124,54 @@ class ConfirmingSender:
         self._producer = producer
 
     @property
+    def under_way(self) -> bool:
+        """Whether messages are without an answer."""
+        return self.confirms.under_way
+
+    @property
     def blocked(self) -> bool:
-        """Whether the broker reads nothing at present."""
+        """Whether the broker reads nothing now."""
         return self.confirms.blocked
 
     @property
     def refused(self) -> list[tuple[Item, NotTaken]]:
-        """What the broker has not taken of those sent last, and why."""
+        """The items that the broker has not taken of those sent last, and why."""
         return self.confirms.refused
 
     def send(self, item: Item, call: Call) -> bool:
-        """Send one; raises what says that it is not taken. Whether it was written: not to one that blocks."""
+        """Send one, and raise when the broker does not take it; whether it was written, which a blocked one is not."""
         entities = call["declare"]
         if item.attempts:
             self.forget_declared()  # perhaps somebody has deleted what it needs
         self.declare(call)
-        if self.send_many([(item, call)]):
+        if self._send_one(item, call):
             return False
         if entities and self.refused and isinstance(self.refused[0][1], NoRoute):
             self.forget_declared()
             self.declare({**call, "declare": entities})
-            self.send_many([(item, call)])
+            self._send_one(item, call)
         if self.refused:
             raise self.refused[0][1]
         return True
 
-    def send_many(self, items: list[tuple[Item, Call]]) -> list[Item]:
-        """Send these and wait for the answers; what was not even written."""
-        return self.confirms.publish(items, self._link.timeout)
+    def _send_one(self, item: Item, call: Call) -> list[Item]:
+        items = [[(item, call)]]
+        return self.send_many(lambda: items.pop() if items else [], lambda: None)
 
-    def left(self, items: list[tuple[Item, Call]]) -> list[Item]:
-        """Which of those sent last have no answer."""
-        return self.confirms.left(items)
+    def send_many(self, more: More, meanwhile: Callable[[], None]) -> list[Item]:
+        """Send what *more* gives and wait for the answers, *meanwhile* doing other things; what was not written."""
+        return self.confirms.publish(more, meanwhile, self._link.timeout)
+
+    def left(self) -> list[Item]:
+        """The items without an answer among those sent last."""
+        return self.confirms.left()
+
+    def has_declared(self, call: Call) -> bool:
+        """Whether what a message needs is declared already."""
+        return all(id(entity) in self._link.declared for entity in call["declare"])
 
     def declare(self, call: Call) -> None:
-        """Declare what a message needs beforehand: an error then is no other message's."""
+        """Declare in advance what a message needs, so that an error is about no other message."""
         call["mandatory"] = call["mandatory"] or _needs_queue(call)
         declared = self._link.declared
         for entity in call["declare"]:
@@ -157,11 +184,11 @@ class ConfirmingSender:
         call["declare"] = []
 
     def forget_declared(self) -> None:
-        """Somebody has deleted what was declared: declare it anew."""
+        """Declare everything anew: somebody has deleted it."""
         self._link.forget_declared()
 
     def tend(self) -> None:
-        """Hear what the broker says while nothing is sent: that it blocks, unblocks or goes."""
+        """Read what the broker says while nothing is sent: that it blocks, unblocks or goes."""
         self.confirms.tend()
 
 
@@ -171,11 +198,11 @@ class Link:
     def __init__(self, app: Any, timeout: float, accepted: Callable[[Item], None], waits: Callable[[], bool]) -> None:
         self.app = app
         self.timeout = timeout
-        #: The connection is new: the first message goes alone.
+        #: Whether the connection is new: then the first message goes alone.
         self.fresh = True
         #: How messages are sent; None while there is no connection or no channel.
         self.sender: Sender | None = None
-        #: Queues and exchanges declared on this connection; held, so that their ids are nobody else's.
+        #: Queues and exchanges declared on this connection; kept, so that no other object gets their ids.
         self.declared: dict[int, Any] = {}
         self._accepted = accepted
         self._waits = waits
@@ -184,12 +211,12 @@ class Link:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection, as far as is known."""
+        """Whether there is a connection, as far as this process knows."""
         return self._connection is not None
 
     @property
     def reads(self) -> bool:
-        """Whether the broker reads what is written to it."""
+        """Whether the broker reads what beat writes to it."""
         return self.sender is None or not self.sender.blocked
 
     def open(self) -> Sender:
@@ -208,7 +235,7 @@ class Link:
         self._accepted(item)
 
     def _confirming(self) -> Sender | None:
-        """A channel of the broker's that confirms in its own time; None where the transport has none."""
+        """A sender by a channel that confirms; None where the transport has none."""
         if self._connection.transport.driver_type == "amqp":
             with contextlib.suppress(AttributeError), self.bounded():  # another library behind the name
                 confirms = Confirms(self._connection, self.app.amqp.Producer, self._took, self._waits)
@@ -217,7 +244,7 @@ class Link:
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """A bound for what waits for an answer of an AMQP broker."""
+        """Bound what waits for an answer of an AMQP broker."""
         if self._connection.transport.driver_type != "amqp":
             yield
         else:
@@ -225,12 +252,12 @@ class Link:
                 yield
 
     def forget_declared(self) -> None:
-        """What is to be sent by this connection declares anew what it needs."""
+        """Let the next messages declare anew what they need."""
         self.declared.clear()
         self._connection.declared_entities.clear()  # kombu remembers it, too
 
     def close(self, *, farewell: bool = False) -> None:
-        """Forget the connection; a broker that is well is told, one that is dead would never answer."""
+        """Close the connection, with a *farewell* to a broker that is well; a dead one would never answer."""
         connection, self._connection, self._producer = self._connection, None, None
         sender, self.sender = self.sender, None
         self.declared.clear()
@@ -248,7 +275,7 @@ class Link:
                 connection.collect()  # closes the socket without a word
 
     def close_channel(self) -> None:
-        """Another channel for the next message; the connection, and what is declared, stay."""
+        """Take another channel for the next message; the connection, and what is declared, stay."""
         sender = self.sender
         if not isinstance(sender, ConfirmingSender):
             self.close(farewell=True)
@@ -258,7 +285,7 @@ class Link:
             with self.bounded():
                 sender.confirms.close()
         except Exception as exc:  # noqa: BLE001 - whatever it is, the connection is of no use
-            logger.debug("The channel could not be closed: %s", mask(exc))
+            log.debug("broker.channel_stuck", "The channel could not be closed: %(why)s", why=mask(exc))
             self.close()
 
     def is_lost(self, exc: Exception) -> bool:
@@ -276,10 +303,10 @@ class Link:
 
 
 def _needs_queue(call: Call) -> bool:
-    """Whether a message is lost when no queue is there for it, and not just heard by nobody.
+    """Whether a message without a queue is lost, and not one that nobody has to hear.
 
-    One to a queue by its name, or to the exchange and with the key by which the queue declared with it is bound. With
-    other keys, and other kinds of exchange (fan-outs, delays), there may be nobody to take it, or nobody yet.
+    It is lost when it goes to a queue by its name, or to the exchange and with the key that bind the queue it declares.
+    With other keys, and other kinds of exchange (fan-outs, delays), it is normal that nobody takes it.
     """
     if not call["exchange"]:
         return True

@@ -1,14 +1,13 @@
-"""The code of entries, run under watch: schedule classes, lazy arguments, ``apply_async``, signal receivers.
+"""Runs the code of entries under watch: schedule classes, lazy arguments, ``apply_async``, signal receivers.
 
-What it raises is the entry's fault, and comes out as a :class:`UserError`; whatever else is raised
-while it runs (Redis does not answer a renewal, the term is over) is not. An entry whose code
-outlasts half a lease is noted as slow, and from then on runs alone, under a lease stretched to
-``render_limit``; after :data:`OVERRUNS` overruns of that it is set aside.
+What that code raises is the entry's fault, and comes out as a :class:`UserError`; what else is raised while it runs
+(Redis does not answer a renewal, the term is over) is not. An entry whose code takes longer than half a lease is slow:
+it runs alone from then on, under a lease of ``render_limit``; after :data:`OVERRUNS` overruns of that it goes to
+quarantine.
 """
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,14 +15,13 @@ from typing import TypeVar
 
 from ..clock import monotonic
 from ..errors import BrokerAway, InvalidSchedule, mask
+from ..log import log
 from ..settings import Settings
 from ..store.client import TROUBLE
 from ..store.store import Store
 from .lease import Lease, Term
 
-logger = logging.getLogger("redlock_beat")
-
-#: Times an entry may overrun `render_limit`, alone, before it is set aside.
+#: How often an entry may overrun `render_limit`, alone, before it goes to quarantine.
 OVERRUNS = 3
 
 T = TypeVar("T")
@@ -38,9 +36,9 @@ class UserError(Exception):
 
 
 class Watch:
-    """Notes an entry whose code outlasts its time, from a thread: the loop may never come back.
+    """A thread that notes in Redis which entry's code takes too long: the loop may never come back.
 
-    It notes, and nothing else: renewing the lease is the loop's alone.
+    It notes and does nothing else: only the loop renews the lease.
     """
 
     def __init__(self, store: Store) -> None:
@@ -60,7 +58,7 @@ class Watch:
             self._thread.start()
 
     def end(self) -> bool:
-        """It has ended; whether it overran."""
+        """The code has ended; whether it overran."""
         current, self._current = self._current, None
         noted, self._noted = self._noted, None
         if current is None:
@@ -71,7 +69,7 @@ class Watch:
         return overran
 
     def rest(self) -> None:
-        """No entry's code runs for a while: the thread sleeps."""
+        """Let the thread sleep: no code of an entry runs for a while."""
         self._wake.clear()
 
     def _run(self) -> None:
@@ -92,7 +90,8 @@ class Watch:
         try:
             self.store.note_slow(name)
         except TROUBLE as exc:
-            logger.debug("That entry %r is slow could not be noted: %s", name, mask(exc))
+            words = "Redis could not note that entry %(entry)r is slow: %(why)s"
+            log.debug("entry.slow_not_noted", words, entry=name, why=mask(exc))
 
 
 class UserCode:
@@ -109,15 +108,15 @@ class UserCode:
         self.watch = Watch(store)
         #: Slow entries, with how often they overran.
         self.slow: dict[str, int] = {}
-        # The longest that a slow entry took since it was last done, in seconds; infinite when it overran.
+        # The longest time in seconds that a slow entry took since it was last done; infinite when it overran.
         self._longest: dict[str, float] = {}
 
     def learn(self) -> None:
-        """Read which entries are slow."""
+        """Read from Redis which entries are slow."""
         self.slow = self.store.slow()
 
     def run(self, term: Term, name: str, work: Callable[[], T]) -> T:
-        """Run the code of an entry; :class:`UserError` with what it raised."""
+        """Run the code of an entry; :class:`UserError` with what it raises."""
         overruns = self.slow.get(name, 0)
         if overruns:
             return self._run_alone(term, name, work, overruns)
@@ -129,9 +128,10 @@ class UserCode:
             if self.watch.end():
                 self.slow[name] = 1
                 self._longest[name] = float("inf")
-                logger.warning(
-                    "Entry %r took longer than half the lease to compute or render; from now on it runs alone.", name
+                words = (
+                    "Entry %(entry)r took longer than half the lease to compute or render. It runs alone from now on."
                 )
+                log.warning("entry.slow", words, entry=name)
 
     def _run_alone(self, term: Term, name: str, work: Callable[[], T], overruns: int) -> T:
         self.flush(term)
@@ -156,9 +156,9 @@ class UserCode:
             self._longest[name] = max(took, self._longest.get(name, 0.0))
 
     def done(self, name: str) -> None:
-        """An entry was computed and rendered: a slow one that did both quickly runs with the others again.
+        """An entry is computed and rendered: a slow one that was quick this time runs with the others again.
 
-        It was slow once, or this process was frozen meanwhile. One that did both in time has overrun no more.
+        Perhaps it was slow once, or this process was frozen. One that was in time starts to count its overruns anew.
         """
         longest = self._longest.pop(name, None)
         if longest is None or longest > self.settings.render_limit:
@@ -169,7 +169,8 @@ class UserCode:
             try:
                 self.store.forget_slow(name)
             except TROUBLE as exc:
-                logger.debug("Could not note that %r is quick again: %s", name, mask(exc))
+                words = "Redis could not note that entry %(entry)r is quick again: %(why)s"
+                log.debug("entry.quick_not_noted", words, entry=name, why=mask(exc))
 
 
 def _own(work: Callable[[], T]) -> T:

@@ -1,17 +1,24 @@
 """``celery -A proj redlock ...``: the schedule from the command line.
 
-Tables for people, ``--json`` for programs. Exit codes: 0 fine, 1 not found or not well, 2 wrong usage.
+Tables for people, ``--json`` for programs. Exit codes: 0 all is well, 1 not found or not well, 2 wrong usage.
 
 ==========  ============================================================================
-terminal    how things look: tables that fit, spans and times, signs of life
+terminal    what the terminal shows: tables that fit, spans and times, progress
 times       the times that people write, by one rule for all verbs
-verbs       what all verbs have in common: the schedule, options, errors, exit codes
-checking    whether the app knows an entry's task and its arguments fit
+verbs       what all verbs share: the schedule, options, errors, exit codes
+checking    whether the app knows the task of an entry, and its arguments fit
 watching    status, health, doctor
+config      check
 looking     list, show, next, history
-editing     add, edit, copy, rename, pause, resume, remove, run, backfill
+explaining  explain
+edit_log    log
+holding     hold, release
+editing     add, edit, copy, rename, backfill
+acting      pause, resume, skip, remove, run: one entry, or all that fit (``choosing``)
+countdowns  countdowns, cancel
 moving      export and the imports
-embedded    a word to a worker whose ``-S redlock`` is ``--statedb``
+web         the page for a browser
+embedded    a warning to a worker whose ``-S redlock`` is ``--statedb``
 ==========  ============================================================================
 """
 
@@ -22,7 +29,21 @@ import click
 from .. import __version__
 
 # Modules, not their verbs: a verb and a module may have one name.
-from . import editing, looking, moving, verbs, watching
+from . import (
+    acting,
+    config,
+    countdowns,
+    edit_log,
+    editing,
+    explaining,
+    holding,
+    locks,
+    looking,
+    moving,
+    verbs,
+    watching,
+    web,
+)
 from . import embedded as embedded
 
 _VERBS = (
@@ -30,32 +51,43 @@ _VERBS = (
     looking.show,
     looking.next_,
     looking.history,
+    edit_log.log_,
+    explaining.explain_,
     editing.add,
     editing.edit,
     editing.copy,
     editing.rename,
-    editing.pause,
-    editing.resume,
-    editing.remove,
-    editing.run,
+    acting.pause,
+    acting.resume,
+    acting.skip,
+    acting.remove,
+    acting.run,
     editing.backfill,
+    holding.hold,
+    holding.release,
+    countdowns.countdowns,
+    countdowns.cancel,
+    locks.locks,
+    locks.unlock,
     watching.status,
     watching.health,
     watching.doctor,
+    config.check_,
     moving.export_,
     moving.import_,
     moving.import_redbeat,
     moving.import_django_celery_beat,
+    web.web_,
 )
 
 
 @click.group(cls=verbs.Verbs)
-@click.option("--no-color", is_flag=True, help="Print no colours; the same as NO_COLOR=1.")
+@click.option("--no-color", is_flag=True, help="Print without colours, as with NO_COLOR=1.")
 @click.version_option(__version__, prog_name="redlock_beat", message="%(prog)s %(version)s")
 def redlock() -> None:
-    """Look at the schedule of redlock_beat, and edit it while beats run.
+    """Show and edit the schedule of redlock_beat while beats run.
 
-    Exit codes: 0 fine, 1 not found or not well, 2 wrong usage.
+    Exit codes: 0 all is well, 1 not found or not well, 2 wrong usage.
 
     \b
     Examples:

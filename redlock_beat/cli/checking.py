@@ -1,4 +1,4 @@
-"""Whether an entry's task is one the app knows, and whether its arguments fit: asked before an edit."""
+"""Whether the app knows the task of an entry, and whether its arguments fit: checked before an edit."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ from ..errors import mask
 
 
 def misfit(app: Any, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """What is wrong with sending *task* so, as far as this app can tell; None when nothing is.
+    """What is wrong with *task* and its arguments, as far as this app knows; None when nothing is.
 
-    An app without a task of its own (``celery -b redis://... redlock``) can tell nothing.
+    An app without tasks of its own (``celery -b redis://... redlock``) knows nothing.
     """
+    wrong = unknown(app, task)
+    return _unfit(app.tasks[task], args, kwargs) if wrong is None and task in app.tasks else wrong
+
+
+def unknown(app: Any, task: str) -> str | None:
+    """Why this app cannot run *task*; None when it has one of that name, or none of its own at all."""
     try:
         app.loader.import_default_modules()
         known = dict(app.tasks)
     except Exception as exc:  # noqa: BLE001 - the app's own modules may raise anything
-        return f"the app's tasks cannot be loaded here ({mask(repr(exc))}), so {task!r} was not looked for."
+        return f"the app's tasks cannot be loaded here ({mask(repr(exc))}), so nobody checked {task!r}."
     own = [name for name in known if not name.startswith("celery.")]
     if not own:
         return None
     if task not in known:
         near = _near(task, own)
         hint = f" Did you mean {near!r}?" if near else ""
-        return f"this app knows no task {task!r}; a worker that does not know it either will discard it.{hint}"
-    return _unfit(known[task], args, kwargs)
+        return f"this app has no task {task!r}; a worker that has none discards the message.{hint}"
+    return None
 
 
 def _near(task: str, known: Sequence[str]) -> str | None:

@@ -1,31 +1,36 @@
-"""What could go wrong, looked for before it does: each finding with what it means and what to do."""
+"""Finds what could go wrong before it does; each finding says what it means and what to do."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..clock import MICROS, micros, wall_micros
 from ..errors import RedlockBeatError, UnsupportedServer, mask
 from ..schedule.schedule import Schedule
-from ..schedule.status import Status
+from ..schedule.status import Replica
+from ..settings import Settings
 from ..store.client import TROUBLE
 from ..store.server import keeps_every_change, minimal_rule, permissions
 from ..store.store import Store
+from ..words import many
 
-#: Seconds of clock difference that are worth a word.
+#: Seconds by which a clock may be off without a warning.
 SKEW = 1.0
+#: Rows that the ledger should have room for.
+BURST = 10_000
 #: Names in one finding.
 SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """``ok``, ``warning``, ``error``, or ``unknown`` where it could not be looked at."""
+    """One thing that was checked: ``ok``, ``warning``, ``error``, or ``unknown`` where it could not be."""
 
     level: str
     what: str
@@ -33,22 +38,22 @@ class Finding:
     advice: str = ""
 
 
+ok, warning, error = partial(Finding, "ok"), partial(Finding, "warning"), partial(Finding, "error")
+
+
 def examine(schedule: Schedule, app: Any = None) -> Iterator[Finding]:
-    """Look at everything, one finding after the other; what cannot be looked at is said, too."""
-    checks: tuple[Callable[[Schedule, Any], Iterator[Finding]], ...] = (
-        _server, _permissions, _whole, _clocks, _entries, _workers, _settings,
-    )  # fmt: skip
-    for check in checks:
+    """Check everything, one finding after the other; a check that fails is a finding, too."""
+    for what, check in _CHECKS.items():
         try:
             yield from check(schedule, app)
         except (RedlockBeatError, *TROUBLE) as exc:
-            yield Finding("error", check.__name__.strip("_"), mask(exc), "Fix that first, then run doctor again.")
-            if check is _server:
+            yield error(what, mask(exc), "Fix that first, then run doctor again.")
+            if what == "server":
                 return
 
 
 def _store(schedule: Schedule) -> contextlib.closing[Store]:
-    """The server itself: what it answers is not tried again, and not put in other words."""
+    """The server itself: a command that fails is not repeated, and its error is what the server says."""
     return contextlib.closing(Store(schedule.target))
 
 
@@ -57,25 +62,20 @@ def _server(schedule: Schedule, app: Any) -> Iterator[Finding]:
         try:
             hello = store.hello()
         except UnsupportedServer as exc:
-            yield Finding("error", "server", str(exc))
+            yield error("server", str(exc))
             return
-        yield Finding("ok", "server", f"version {hello.version or 'unknown'} at {store.target}")
+        yield ok("server", f"version {hello.version or 'unknown'} at {store.target}")
+        policy = f"maxmemory-policy is {hello.policy}"
         if hello.maxmemory and hello.policy not in ("", "noeviction"):
-            yield Finding(
-                "warning", "eviction", f"maxmemory-policy is {hello.policy}: parts of the schedule may disappear",
-                "Set maxmemory-policy noeviction, or keep the schedule on a server of its own.",
-            )  # fmt: skip
+            advice = "Set maxmemory-policy noeviction, or keep the schedule on a server of its own."
+            yield warning("eviction", f"{policy}: parts of the schedule may disappear", advice)
         elif hello.policy:
-            yield Finding(
-                "ok", "eviction", f"maxmemory-policy is {hello.policy}, maxmemory {hello.maxmemory or 'unlimited'}"
-            )
-        if not keeps_every_change(store):
-            yield Finding(
-                "warning", "persistence", "AOF is off: a restart of Redis forgets what came since the last snapshot",
-                "Set appendonly yes. Entries made at runtime live nowhere else.",
-            )  # fmt: skip
+            yield ok("eviction", f"{policy}, maxmemory {hello.maxmemory or 'unlimited'}")
+        if keeps_every_change(store):
+            yield ok("persistence", "AOF is on")
         else:
-            yield Finding("ok", "persistence", "AOF is on")
+            why = "AOF is off: a restart of Redis forgets what changed since the last snapshot"
+            yield warning("persistence", why, "Set appendonly yes. Entries made at runtime are stored nowhere else.")
 
 
 def _permissions(schedule: Schedule, app: Any) -> Iterator[Finding]:
@@ -85,71 +85,65 @@ def _permissions(schedule: Schedule, app: Any) -> Iterator[Finding]:
     queues = sorted(app.amqp.queues) if same else ()
     rule = minimal_rule(schedule.keys.prefix, queues, cluster=schedule.target.cluster, sharded=found.sharded)
     if found.refused:
-        names = ", ".join(found.refused)
-        yield Finding("error", "permissions", f"this user may not {names}", f"The smallest rule for its ACL is: {rule}")
-    else:
-        yield Finding("ok", "permissions", f"all commands may be used; the smallest ACL rule: {rule}")
-
-
-def _whole(schedule: Schedule, app: Any) -> Iterator[Finding]:
-    verdict, status = schedule.health(), schedule.status()
-    if verdict.ok:
-        yield Finding("ok", "health", verdict.why)
-    else:
-        yield Finding("error" if status.leader is None else "warning", "health", verdict.why)
-    for name, why in list(status.quarantine.items())[:SHOWN]:
-        yield Finding(
-            "error", "quarantine", f"{name!r}: {why}", "Edit the entry or remove it; each term tries it again."
+        yield error(
+            "permissions", f"this user may not {', '.join(found.refused)}", f"The smallest rule for its ACL is: {rule}"
         )
-    if len(status.quarantine) > SHOWN:
-        yield Finding("error", "quarantine", f"and {len(status.quarantine) - SHOWN} more")
+    else:
+        yield ok("permissions", f"this user may use every command it needs; the smallest ACL rule: {rule}")
+
+
+def _health(schedule: Schedule, app: Any) -> Iterator[Finding]:
+    health, status = schedule.health(), schedule.status()
+    level = "ok" if health.ok else "error" if status.leader is None else "warning"
+    yield Finding(level, "health", health.why)
+    for name, why in list(status.quarantine.items())[:SHOWN]:
+        yield error("quarantine", f"{name!r}: {why}", "Edit the entry or remove it; each term tries it again.")
+    if status.quarantined > SHOWN:
+        yield error("quarantine", f"and {status.quarantined - SHOWN} more")
     for name, why in list(status.left_out.items())[:SHOWN]:
-        yield Finding(
-            "error", "left out", f"beat_schedule[{name!r}] is not in force: {why}",
-            "Correct it in the configuration and deploy. What may pass by itself is tried again.",
-        )  # fmt: skip
+        advice = "Correct it in the configuration and deploy. Beat tries again what may pass by itself."
+        yield error("left out", f"beat_schedule[{name!r}] is not in force: {why}", advice)
     if status.left_out_total > SHOWN:
-        yield Finding("error", "left out", f"and {status.left_out_total - SHOWN} more")
-    versions = {one.version for one in status.replicas if one.role != "gone"}
+        yield error("left out", f"and {status.left_out_total - SHOWN} more")
+    versions = sorted({one.version for one in status.replicas if one.role != "gone"})
     if len(versions) > 1:
-        yield Finding("warning", "versions", f"replicas run {', '.join(sorted(versions))}", "Finish the roll-out.")
+        yield warning("versions", f"replicas run {', '.join(versions)}", "Finish the roll-out.")
     for one in status.replicas:
-        if one.broker and one.role == "leader":
-            yield Finding("error", "broker", f"the broker refuses messages: {one.broker}")
-        for name, why in one.refused.items() if one.role == "leader" else ():
-            yield Finding(
-                "error", "broker", f"the broker refuses a message of entry {name!r}: {why}",
-                "Correct the entry, or what it needs at the broker. It sends nothing more until then.",
-            )  # fmt: skip
+        if one.role == "leader":
+            yield from _broker(one)
+
+
+def _broker(leader: Replica) -> Iterator[Finding]:
+    if leader.broker:
+        yield error("broker", f"the broker refuses messages: {leader.broker}")
+    for name, why in leader.refused.items():
+        advice = "Correct the entry, or what it needs at the broker. The entry sends nothing more until then."
+        yield error("broker", f"the broker refuses a message of entry {name!r}: {why}", advice)
 
 
 def _clocks(schedule: Schedule, app: Any) -> Iterator[Finding]:
     here = (wall_micros() - micros(schedule.now())) / MICROS
-    status: Status = schedule.status()
-    wrong = [(f"{one.host}:{one.pid}", one.skew) for one in status.replicas if one.role != "gone"]
-    wrong = [(name, skew) for name, skew in [("this machine", here), *wrong] if abs(skew) > SKEW]
+    skews = [(f"{one.host}:{one.pid}", one.skew) for one in schedule.status().replicas if one.role != "gone"]
+    wrong = [(name, skew) for name, skew in [("this machine", here), *skews] if abs(skew) > SKEW]
     for name, skew in wrong:
-        yield Finding(
-            "warning", "clock", f"{name} is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} Redis",
-            "It does no harm to the schedule, which goes by Redis's time; logs and tasks may be confused. Run NTP.",
-        )  # fmt: skip
+        why = f"{name} is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} Redis"
+        advice = "The schedule goes by Redis's time and is not harmed; logs and tasks may be wrong. Run NTP."
+        yield warning("clock", why, advice)
     if not wrong:
-        yield Finding("ok", "clock", f"this machine is {here:+.3f} s off Redis's time")
+        yield ok("clock", f"this machine is {here:+.3f} s off Redis's time")
 
 
 def _entries(schedule: Schedule, app: Any) -> Iterator[Finding]:
     total, never = 0, []
     for entry in schedule.entries():
         total += 1
-        if entry.enabled and entry.next_due is None:
+        if not entry.paused and entry.next_due is None:
             never.append(entry.name)
     if never:
-        yield Finding(
-            "warning", "never again", f"{len(never)} of {total} entries have no further slot: {_some(never)}",
-            "They are finished. Remove them, or give each another schedule.",
-        )  # fmt: skip
+        why = f"{many(len(never), 'entry', 'has', 'have')} no further slot, of {total}: {_some(never)}"
+        yield warning("never again", why, "What is finished can be removed, or given another schedule.")
     else:
-        yield Finding("ok", "entries", f"{total} entries, each of them paused or with a next slot")
+        yield ok("entries", f"{many(total, 'entry')}, each of them paused or with a next slot")
 
 
 def _workers(schedule: Schedule, app: Any) -> Iterator[Finding]:
@@ -161,7 +155,7 @@ def _workers(schedule: Schedule, app: Any) -> Iterator[Finding]:
         yield Finding("unknown", "tasks", f"workers could not be asked: {mask(exc)}")
         return
     if not answers:
-        yield Finding("unknown", "tasks", "no worker answered, so it is not known whether workers know the tasks")
+        yield Finding("unknown", "tasks", "no worker answers, so nobody knows whether workers know the tasks")
         return
     known = {str(text).split(" ")[0] for texts in answers.values() for text in texts}
     lost: dict[str, str] = {}
@@ -169,37 +163,44 @@ def _workers(schedule: Schedule, app: Any) -> Iterator[Finding]:
         if entry.canvas is None and entry.task not in known and not entry.task.startswith("celery."):
             lost.setdefault(entry.task, entry.name)
     for task, name in list(lost.items())[:SHOWN]:
-        yield Finding(
-            "warning", "tasks", f"no worker knows {task!r} (entry {name!r} sends it)",
-            "A worker that gets it will discard it. Deploy the workers, or correct the entry.",
-        )  # fmt: skip
+        advice = "A worker that gets it discards it. Deploy the workers, or correct the entry."
+        yield warning("tasks", f"no worker knows {task!r} (entry {name!r} sends it)", advice)
     if not lost:
-        yield Finding("ok", "tasks", f"{len(answers)} workers answered, and know every task")
+        yield ok("tasks", f"every task is known to {many(len(answers), 'worker')} that answered")
+
+
+def _reports(schedule: Schedule, app: Any) -> Iterator[Finding]:
+    """Whether anybody tells of runs that others wait for."""
+    status = schedule.status()
+    with _store(schedule) as store:
+        claims = int(store.client.hlen(store.keys.claims))
+    if status.workers:
+        yield ok("reports", f"what becomes of runs is reported by {many(status.workers, 'worker')}")
+    elif claims:
+        why = f"of {many(claims, 'entry')} a run is under way, and no worker says when a run is over"
+        yield warning(
+            "reports", why, "Each is sent once per queue_limit. Call redlock_beat.watch(app) in the workers' app."
+        )
 
 
 def _settings(schedule: Schedule, app: Any) -> Iterator[Finding]:
-    settings, odd = schedule.settings, 0
-    said: list[tuple[str, str]] = []
-    if settings.socket_timeout > settings.lease_ttl:
-        said.append((
-            f"redlock_beat_socket_timeout ({settings.socket_timeout:g}) is above redlock_beat_lease_ttl "
-            f"({settings.lease_ttl:g})", "One slow answer of Redis can cost the term. Lower the first.",
-        ))  # fmt: skip
-    if settings.ledger_size == 0:
-        said.append(("redlock_beat_ledger_size is 0", "There is no history, and `status` cannot know the lateness."))
-    if settings.batch_size * 20 > settings.ledger_size > 0:
-        said.append((
-            f"redlock_beat_ledger_size ({settings.ledger_size}) holds fewer than twenty full batches",
-            "A burst may push its own first rows out.",
-        ))  # fmt: skip
-    if app is not None:
-        said.extend(_celery_settings(app))
-    said.extend(_state_files())
-    for why, advice in said:
-        odd += 1
-        yield Finding("warning", "settings", why, advice)
-    if not odd:
-        yield Finding("ok", "settings", "no settings contradict each other")
+    contradictions = [*_own_settings(schedule.settings), *(_celery_settings(app) if app else ()), *_state_files()]
+    for why, advice in contradictions:
+        yield warning("settings", why, advice)
+    if not contradictions:
+        yield ok("settings", "no settings contradict each other")
+
+
+def _own_settings(settings: Settings) -> Iterator[tuple[str, str]]:
+    answer, lease, size = settings.socket_timeout, settings.lease_ttl, settings.ledger_size
+    if answer > lease:
+        why = f"redlock_beat_socket_timeout ({answer:g}) is above redlock_beat_lease_ttl ({lease:g})"
+        yield why, "One slow answer of Redis can cost the term. Lower the first."
+    if size == 0:
+        yield "redlock_beat_ledger_size is 0", "There is no history, and `status` does not know the lateness."
+    elif size < BURST:
+        why = f"redlock_beat_ledger_size ({size}) is below {BURST}"
+        yield why, "A burst may push its own first rows out of the ledger."
 
 
 def _celery_settings(app: Any) -> Iterator[tuple[str, str]]:
@@ -207,10 +208,10 @@ def _celery_settings(app: Any) -> Iterator[tuple[str, str]]:
     if conf.get("task_always_eager"):
         yield "task_always_eager is on", "Nothing reaches a queue: tasks would run inside beat. Turn it off."
     if conf.get("beat_max_loop_interval"):
-        yield ("beat_max_loop_interval is set", "It has no effect: the loop wakes when something is due.")
+        yield "beat_max_loop_interval is set", "It has no effect: the loop wakes when something is due."
     other = str(conf.get("beat_scheduler") or "")
     if other and "redlock" not in other and other != "celery.beat:PersistentScheduler":
-        yield (f"beat_scheduler is {other!r}", "A beat started without -S uses that one, not this.")
+        yield f"beat_scheduler is {other!r}", "A beat started without -S uses that one, not this."
 
 
 #: What `celery worker -B -S redlock` leaves behind: there -S is --statedb.
@@ -227,6 +228,18 @@ def _state_files() -> Iterator[tuple[str, str]]:
             )
 
 
+_CHECKS: dict[str, Callable[[Schedule, Any], Iterator[Finding]]] = {
+    "server": _server,
+    "permissions": _permissions,
+    "health": _health,
+    "clocks": _clocks,
+    "entries": _entries,
+    "workers": _workers,
+    "reports": _reports,
+    "settings": _settings,
+}
+
+
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(repr(name) for name in names[:SHOWN]) + more
@@ -234,4 +247,4 @@ def _some(names: list[str]) -> str:
 
 def as_json(findings: list[Finding]) -> str:
     """Findings for programs."""
-    return json.dumps([{"level": f.level, "what": f.what, "why": f.why, "advice": f.advice} for f in findings])
+    return json.dumps([asdict(one) for one in findings])

@@ -1,4 +1,4 @@
-"""Verbs that change the schedule or send something: add, edit, pause, resume, remove, run, backfill."""
+"""Verbs that edit entries, or send their slots again: add, edit, copy, rename, backfill."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from ..clock import micros
 from ..entries.document import all_assigned, changes_of, document, editable
 from ..entries.entry import Entry
 from ..errors import InvalidSchedule, RedlockBeatError
-from ..recurrence import Crontab, RRule, Solar, as_spec
+from ..recurrence import SHIFTS, Crontab, RRule, Solar, as_spec
 from ..schedule.answers import Waiting
 from ..schedule.operations import BACKFILL_LIMIT, slots_between
+from ..words import many
 from .checking import misfit
 from .looking import iso, when
 from .terminal import Clock, Column, clean, progress, table
-from .times import COMING, PAST, SPAN, ZONE, Written, zone_of_app
+from .times import COMING, DAYS, PAST, SPAN, ZONE, Written, zone_of_app
 from .verbs import (
     DRY,
     JSON,
@@ -31,63 +32,90 @@ from .verbs import (
     NAME,
     OBJECT,
     TZ,
+    WHY,
     YES,
-    Patient,
+    Labels,
     Verb,
+    VerbSchedule,
     clock_of,
     hint,
-    hint_if_nobody_leads,
+    hint_if_nothing_is_sent,
     printed,
     read,
     usage,
 )
 
-#: The options that say when, of which an entry has one.
+#: The options that say when; an entry has one of them.
 _WHENS = ("every", "cron", "at", "rrule", "solar")
+_SET = "Change one part: kwargs.to=7, args.0=3, when='0 8 * * *', grace=10m; null removes it. Repeatable."
 #: Policies that are instants, and those that are seconds.
-_INSTANTS, _SPANS = ("starts", "ends"), ("grace", "jitter", "expires")
+_INSTANTS, _SPANS = ("starts", "ends"), ("grace", "jitter", "expires", "queue_limit")
 
 
 def _entry_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What an entry consists of: the options of `add` and `edit`."""
+    """The options that `add` and `edit` share: the parts of an entry."""
+    choice = click.Choice
     options = [
         click.option("--every", type=SPAN, help="An interval: 30s, 5m, 1h30m, 2d."),
-        click.option("--cron", help="Five fields: minute, hour, day of month, month, day of week."),
+        click.option("--cron", help="Five fields: minute, hour, day of month, month, day of week. Six: seconds first."),
         click.option("--at", type=COMING, help="One shot: 2027-01-01T07:00, 'tomorrow 07:00', 'in 5 min'."),
-        click.option("--rrule", help="A recurrence rule; begins now, or where its DTSTART says."),
-        click.option("--solar", help="event,latitude,longitude, as in sunset,52.5,13.4."),
+        click.option("--rrule", help="A recurrence rule. It begins now, or at its DTSTART."),
+        click.option("--solar", help="Event, latitude, longitude: sunset,52.5,13.4."),
         click.option("--args", "args", type=LIST, help="Arguments, a JSON list."),
         click.option("--kwargs", "kwargs", type=OBJECT, help="Keyword arguments, a JSON object."),
         click.option("--options", "options", type=OBJECT, help="What apply_async takes, a JSON object."),
-        click.option("--queue", help="The queue it goes to."),
-        click.option("--priority", type=int, help="Its priority."),
-        click.option("--tz", "timezone", type=ZONE,
-                     help="Zone of the entry, in which times here are read, too.  [default: the app's]"),
-        click.option("--missed", type=click.Choice(["once", "skip", "all"]), help="What an outage leaves to be sent."),
-        click.option("--grace", type=SPAN, help="How late is still on time."),
+        click.option("--queue", help="The queue its messages go to."),
+        click.option("--priority", type=int, help="The priority of its messages."),
+        click.option("--tz", "timezone", type=ZONE, help="Zone of the entry and of times here.  [default: the app's]"),
+        click.option("--missed", type=choice(["once", "skip", "all"]), help="What is sent after an outage."),
+        click.option("--grace", type=SPAN, help="How late a slot may be sent; a later one is missed."),
         click.option("--jitter", type=SPAN, help="Send each slot up to this long after its time."),
         click.option("--starts", type=COMING, help="No slot before this time."),
         click.option("--ends", type=COMING, help="No slot after this time."),
-        click.option("--max-runs", type=click.IntRange(1), help="Finish after so many sends."),
+        click.option("--max-runs", type=click.IntRange(1), help="Finish after this many sends."),
         click.option("--expires", type=SPAN, help="Workers discard the message after this long."),
-        click.option("--delivery", type=click.Choice(["at_least_once", "at_most_once"]),
-                     help="For a broker other than this Redis."),
-        click.option("--dst-gap", type=click.Choice(["after", "skip"]), help="A slot that the clock jumps over."),
-        click.option("--dst-fold", type=click.Choice(["auto", "first", "both"]), help="A slot that comes twice."),
-        click.option("--keep/--no-keep", default=None, help="Whether it stays to be looked at once it is finished."),
-        click.option("--note", help="A word about it."),
+        click.option(
+            "--delivery", type=choice(["at_least_once", "at_most_once"]), help="What a crash may do, on another broker."
+        ),
+        click.option(
+            "--overlap",
+            type=choice(["allow", "skip", "buffer_one", "buffer_all", "cancel_previous"]),
+            help="What becomes of a slot while a run is under way.",
+        ),
+        click.option("--queue-limit", type=SPAN, help="How long a run that no worker has begun counts as under way."),
+        click.option("--buffer-limit", type=click.IntRange(1), help="How many slots --overlap buffer_all keeps."),
+        click.option("--terminate/--no-terminate", default=None, help="With cancel_previous: end a run in progress."),
+        click.option("--pause-on-failure", type=click.IntRange(1), help="Pause after so many failed runs in a row."),
+        click.option("--dst-gap", type=choice(["after", "skip"]), help="A slot that the clock jumps over."),
+        click.option("--dst-fold", type=choice(["auto", "first", "both"]), help="A slot that comes twice."),
+        click.option(
+            "--exclude", type=DAYS, help="Days on which it is not sent: sat,sun,2026-12-24..2027-01-06,12-25,holidays."
+        ),
+        click.option("--only", type=DAYS, help="Send it on these days alone."),
+        click.option("--shift", type=choice(SHIFTS), help="What becomes of a slot on a closed day."),
+        click.option("--keep/--no-keep", default=None, help="Keep the entry in the schedule once it is finished."),
+        click.option("--note", help="A text for people."),
+        click.option(
+            "--label",
+            "labels",
+            multiple=True,
+            type=Labels(None),
+            metavar="NAME=VALUE",
+            help="A label, as in team=billing; without a value it is taken away. Repeatable.",
+        ),
+        WHY,
         click.option("--strict", is_flag=True, help="Refuse unknown tasks and arguments that do not fit."),
-    ]  # fmt: skip
+    ]
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def _when(schedule: Patient, given: Mapping[str, Any], zone: str) -> Any:
-    """The schedule that the options say, or None; they are taken out of *given*."""
+def _when(schedule: VerbSchedule, given: Mapping[str, Any], zone: str) -> Any:
+    """The schedule that the options describe; None without one."""
     said = {key: given[key] for key in _WHENS if given[key] is not None}
     if len(said) > 1:
-        raise click.UsageError(f"say when once: --{' and --'.join(said)} contradict each other.")
+        raise click.UsageError(f"give one schedule: --{' and --'.join(said)} contradict each other.")
     for kind, value in said.items():
         if kind == "at":
             return read(schedule, value, zone)
@@ -97,12 +125,13 @@ def _when(schedule: Patient, given: Mapping[str, Any], zone: str) -> Any:
             if kind == "rrule":
                 return RRule.parse(value, None if "DTSTART" in value.upper() else schedule.now())
             if kind == "solar":
-                return _solar(value)
+                return solar_of(value)
             return value
     return None
 
 
-def _solar(text: str) -> Solar:
+def solar_of(text: str) -> Solar:
+    """The schedule of ``sunset,52.5,13.4``."""
     try:
         event, latitude, longitude = text.split(",")
         return Solar(event.strip(), float(latitude), float(longitude))
@@ -112,10 +141,15 @@ def _solar(text: str) -> Solar:
         raise InvalidSchedule(f"{text!r} is not event,latitude,longitude, as in sunset,52.5,13.4.") from None
 
 
-def _policies(schedule: Patient, given: Mapping[str, Any], zone: str) -> dict[str, Any]:
-    """The policies that the options say."""
-    others = (*_WHENS, "args", "kwargs", "options", "queue", "priority", "strict")
+def _policies(
+    schedule: VerbSchedule, given: Mapping[str, Any], zone: str, before: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """The policies that the options set; labels join those there were *before*."""
+    others = (*_WHENS, "args", "kwargs", "options", "queue", "priority", "strict", "why")
     chosen = {key: value for key, value in given.items() if value is not None and key not in others}
+    labels = chosen.pop("labels", None)
+    if labels:
+        chosen["labels"] = {name: text for name, text in {**(before or {}), **dict(labels)}.items() if text is not None}
     for key in _INSTANTS:
         if key in chosen:
             chosen[key] = read(schedule, chosen[key], zone)
@@ -125,7 +159,7 @@ def _policies(schedule: Patient, given: Mapping[str, Any], zone: str) -> dict[st
     return chosen
 
 
-def _check_task(schedule: Patient, strict: bool, task: str, args: Any, kwargs: Any) -> None:
+def _check_task(schedule: VerbSchedule, strict: bool, task: str, args: Any, kwargs: Any) -> None:
     wrong = misfit(schedule.app, task, args, kwargs)
     if wrong is None:
         return
@@ -141,16 +175,23 @@ def _check_task(schedule: Patient, strict: bool, task: str, args: Any, kwargs: A
 @click.argument("name")
 @click.argument("task")
 @_entry_options
-@click.option("--replace", is_flag=True, help="Replace an entry of that name.")
-@click.option("--run-now", is_flag=True, help="Send it at once, too.")
-@click.option("--paused", is_flag=True, help="Do not begin yet.")
+@click.option("--replace", is_flag=True, help="Replace the entry of that name.")
+@click.option("--run-now", is_flag=True, help="Send it at once as well.")
+@click.option("--paused", is_flag=True, help="Add it paused.")
 @JSON
 def add(
-    schedule: Patient, name: str, task: str, replace: bool, run_now: bool, paused: bool, as_json: bool, **given: Any
+    schedule: VerbSchedule,
+    name: str,
+    task: str,
+    replace: bool,
+    run_now: bool,
+    paused: bool,
+    as_json: bool,
+    **given: Any,
 ) -> None:
     """Add an entry that sends TASK.
 
-    Say when by one of --every, --cron, --at, --rrule, --solar.
+    Give a schedule with one of --every, --cron, --at, --rrule, --solar.
 
     \b
     Examples:
@@ -160,27 +201,27 @@ def add(
     zone = given["timezone"] or zone_of_app(schedule.app)
     what = _when(schedule, given, zone)
     if what is None:
-        raise click.UsageError(f"say when: one of --{', --'.join(_WHENS)}.")
+        raise click.UsageError(f"give a schedule with one of --{', --'.join(_WHENS)}.")
     args, kwargs = given["args"] or [], given["kwargs"] or {}
-    options = _sent_with(given, {})
+    options = sent_with(given, {})
     policies = _policies(schedule, given, zone)
     _check_task(schedule, given["strict"], task, args, kwargs)
     with usage():
+        policies = {**policies, "enabled": not paused, "why": given["why"]}
         entry = schedule.add(
-            name, task, what, args, kwargs, options=options, replace=replace, run_now=run_now, enabled=not paused,
-            **policies,
-        )  # fmt: skip
+            name, task, what, args, kwargs, options=options, replace=replace, run_now=run_now, **policies
+        )
     if as_json:
         click.echo(printed(document(entry)))
     else:
         clock = clock_of(schedule, zone)
         at = f" ({clock.time(entry.next_due)})" if entry.next_due is not None else ""
         click.echo(f"{clean(name)}: {clock.schedule(entry.schedule)}, next {when(entry)}{at}.")
-    hint_if_nobody_leads(schedule)
+    hint_if_nothing_is_sent(schedule)
 
 
-def _sent_with(given: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of apply_async: all of them by --options, or some of them by their own options."""
+def sent_with(given: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """The options for apply_async: --options sets all of them, --queue and --priority one each."""
     options = dict(before if given["options"] is None else given["options"])
     for key in ("queue", "priority"):
         if given[key] is not None:
@@ -192,17 +233,14 @@ def _sent_with(given: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str,
 @NAME
 @click.option("--task", help="The task it sends.")
 @_entry_options
-@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE",
-              help="Change one part: kwargs.to=7, args.0=3, when='0 8 * * *', grace=10m; null takes it away. "
-              "Repeatable.",
-             )  # fmt: skip
+@click.option("--set", "assignments", multiple=True, metavar="PATH=VALUE", help=_SET)
 @JSON
 def edit(
-    schedule: Patient, name: str, task: str | None, assignments: tuple[str, ...], as_json: bool, **given: Any
+    schedule: VerbSchedule, name: str, task: str | None, assignments: tuple[str, ...], as_json: bool, **given: Any
 ) -> None:
     """Edit an entry, by options or in $EDITOR.
 
-    It is refused when somebody else has edited the entry meanwhile. Times are read in the entry's zone.
+    The edit is refused when somebody else has edited the entry meanwhile. Times are read in the entry's zone.
 
     \b
     Examples:
@@ -228,9 +266,9 @@ def edit(
     changed |= _different(entry, by_option or {})
     after = entry
     if changed:
-        _check_changed(schedule, entry, changed, given["strict"])
+        check_changed(schedule, entry, changed, given["strict"])
         with usage():
-            after = schedule.update(name, revision=entry.revision, **changed)
+            after = schedule.update(name, revision=entry.revision, why=given["why"], **changed)
     if as_json:
         click.echo(printed(document(after)))
     elif changed:
@@ -241,10 +279,10 @@ def edit(
 
 
 def _changes(
-    schedule: Patient, entry: Entry, task: str | None, given: Mapping[str, Any], zone: str
+    schedule: VerbSchedule, entry: Entry, task: str | None, given: Mapping[str, Any], zone: str
 ) -> dict[str, Any] | None:
-    """What the options change; None when none was given."""
-    changed = _policies(schedule, given, zone)
+    """What the options change; None without options."""
+    changed = _policies(schedule, given, zone, entry.labels)
     what = _when(schedule, given, zone)
     if what is not None:
         changed["when"] = what
@@ -254,12 +292,12 @@ def _changes(
         if given[key] is not None:
             changed[key] = given[key]
     if any(given[key] is not None for key in ("options", "queue", "priority")):
-        changed["options"] = _sent_with(given, entry.options)
+        changed["options"] = sent_with(given, entry.options)
     return changed or None
 
 
 def _different(entry: Entry, changes: dict[str, Any]) -> dict[str, Any]:
-    """Those that say something else than the entry says already."""
+    """The changes that are not in force already."""
 
     def now(key: str) -> Any:
         if key == "when":
@@ -278,10 +316,12 @@ def _different(entry: Entry, changes: dict[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in changes.items() if then(key, value) != now(key)}
 
 
-def _check_changed(schedule: Patient, entry: Entry, changed: Mapping[str, Any], strict: bool) -> None:
-    task = changed.get("task", entry.task)
-    if entry.canvas is None and isinstance(task, str) and {"task", "args", "kwargs"} & set(changed):
-        _check_task(schedule, strict, task, changed.get("args", entry.args), changed.get("kwargs", entry.kwargs))
+def check_changed(schedule: VerbSchedule, entry: Entry, changed: Mapping[str, Any], strict: bool) -> None:
+    """Say, or refuse with *strict*, that arguments do not fit the task."""
+    said = {key: changed[key] for key in ("task", "args", "kwargs") if changed.get(key) is not None}
+    task = said.get("task", entry.task)
+    if said and entry.canvas is None and isinstance(task, str):
+        _check_task(schedule, strict, task, said.get("args", entry.args), said.get("kwargs", entry.kwargs))
 
 
 def _in_editor(entry: Entry) -> dict[str, Any]:
@@ -292,8 +332,8 @@ def _in_editor(entry: Entry) -> dict[str, Any]:
             return {}
         try:
             return changes_of(entry, json.loads(edited))
-        except (ValueError, RedlockBeatError) as exc:
-            click.secho(f"That cannot be used: {clean(exc)}", fg="red", err=True)
+        except (ValueError, RecursionError, RedlockBeatError) as exc:
+            click.secho(f"This cannot be used: {clean(exc)}", fg="red", err=True)
             if not sys.stdin.isatty() or not click.confirm("Edit it again?", default=True):
                 raise click.UsageError("nothing was changed.") from None
             text = edited
@@ -305,116 +345,70 @@ def _in_editor(entry: Entry) -> dict[str, Any]:
 @click.command(cls=Verb)
 @NAME
 @click.argument("new")
-def copy(schedule: Patient, name: str, new: str) -> None:
-    """Add an entry that says what another says. It counts from now.
+@WHY
+@JSON
+def copy(schedule: VerbSchedule, name: str, new: str, why: str | None, as_json: bool) -> None:
+    """Add a copy of an entry. Its slots count from now.
 
     \b
     Example:
       celery -A proj redlock copy mail mail-late && celery -A proj redlock edit mail-late --cron "0 22 * * *"
     """
-    entry = schedule.copy(name, new)
-    click.echo(f"{clean(new)} is a copy of {clean(name)}; next {when(entry)}.")
+    entry = schedule.copy(name, new, why=why)
+    click.echo(printed(document(entry)) if as_json else f"{clean(new)} is a copy of {clean(name)}; next {when(entry)}.")
 
 
 @click.command(cls=Verb)
 @NAME
 @click.argument("new")
-def rename(schedule: Patient, name: str, new: str) -> None:
+@WHY
+@JSON
+def rename(schedule: VerbSchedule, name: str, new: str, why: str | None, as_json: bool) -> None:
     """Give an entry another name; its next slot stays as it is.
 
     \b
     Example:
       celery -A proj redlock rename mail mail-hourly
     """
-    entry = schedule.rename(name, new)
-    click.echo(f"{clean(name)} is {clean(new)} now; next {when(entry)}.")
+    entry = schedule.rename(name, new, why=why)
+    click.echo(printed(document(entry)) if as_json else f"{clean(name)} is {clean(new)} now; next {when(entry)}.")
 
 
-# --- pause, resume, remove -------------------------------------------------------------------------
+# --- backfill --------------------------------------------------------------------------------------
 
 
-@click.command(cls=Verb)
-@NAME
-@click.option("--note", help="Why; kept and shown until it is resumed.")
-def pause(schedule: Patient, name: str, note: str | None) -> None:
-    """Pause an entry until it is resumed.
-
-    \b
-    Example:
-      celery -A proj redlock pause mail --note "provider is down"
-    """
-    schedule.pause(name, note)
-    click.echo(f"{clean(name)} is paused.")
-
-
-@click.command(cls=Verb)
-@NAME
-@click.option("--catch-up", is_flag=True, help="What it missed while paused falls under its policy.")
-def resume(schedule: Patient, name: str, catch_up: bool) -> None:
-    """Resume a paused entry, from now.
-
-    \b
-    Example:
-      celery -A proj redlock resume mail
-    """
-    entry = schedule.resume(name, catch_up=catch_up)
-    click.echo(f"{clean(name)} is resumed; next {when(entry)}.")
-
-
-@click.command(cls=Verb)
-@NAME
-@YES
-def remove(schedule: Patient, name: str, yes: bool) -> None:
-    """Remove an entry for good.
-
-    \b
-    Example:
-      celery -A proj redlock remove mail --yes
-    """
-    if not yes:
-        entry = schedule[name]
-        click.confirm(f"Remove {clean(name)!r} ({clean(entry.task)}, {entry.schedule})?", abort=True)
-    schedule.remove(name)
-    click.echo(f"{clean(name)} is removed.")
-
-
-# --- run and backfill ------------------------------------------------------------------------------
-
-
-@click.command(cls=Verb)
-@NAME
-def run(schedule: Patient, name: str) -> None:
-    """Send an entry once, now, beside its schedule.
-
-    Its next slot does not move. Prints the id of the task.
-
-    \b
-    Example:
-      celery -A proj redlock run nightly-report
-    """
-    click.echo(schedule.trigger(name))
-    hint_if_nobody_leads(schedule)
+_RATE = click.FloatRange(0, 100_000, min_open=True)
 
 
 @click.command(cls=Verb)
 @MAYBE_NAME
 @click.argument("start", type=PAST, required=False)
 @click.argument("end", type=PAST, required=False)
-@click.option("--list", "listing", is_flag=True, help="Instead: show what waits to be sent by hand.")
-@click.option("--cancel", is_flag=True, help="Instead: cancel what waits to be sent by hand of NAME.")
-@click.option("--rate", default=100.0, show_default=True, help="Slots a second.",
-              type=click.FloatRange(0, 100_000, min_open=True))  # fmt: skip
+@click.option("--list", "listing", is_flag=True, help="Instead: show the triggers and slots that wait to be sent.")
+@click.option("--cancel", is_flag=True, help="Instead: cancel the triggers and slots of NAME that wait to be sent.")
+@click.option("--rate", default=100.0, show_default=True, type=_RATE, help="Slots a second.")
 @TZ
+@WHY
 @DRY
 @YES
 @JSON
 def backfill(
-    schedule: Patient, name: str | None, start: Written | None, end: Written | None, listing: bool, cancel: bool,
-    rate: float, zone: str | None, dry_run: bool, yes: bool, as_json: bool,
-) -> None:  # fmt: skip
+    schedule: VerbSchedule,
+    name: str | None,
+    start: Written | None,
+    end: Written | None,
+    listing: bool,
+    cancel: bool,
+    rate: float,
+    why: str | None,
+    zone: str | None,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Send the slots from START to END again.
 
-    Each carries its nominal time.
+    Each message carries the nominal time of its slot.
 
     \b
     Examples:
@@ -430,31 +424,32 @@ def backfill(
     if name is None:
         raise click.UsageError("Missing argument 'NAME'.")
     if cancel:
-        _cancel(schedule, name, dry_run, yes)
+        _cancel(schedule, name, dry_run, yes, why)
         return
     if start is None or end is None:
-        raise click.UsageError("START and END are needed: from when to when slots are sent again.")
+        raise click.UsageError("START and END are missing: they say which slots are sent again.")
     first, last = (read(schedule, at, clock.zone) for at in (start, end))
     if last < first:
         raise click.UsageError(f"START ({clock.time(first)}) is after END ({clock.time(last)}).")
     count = _slots_between(schedule[name], first, last)
     if dry_run or not count:
-        click.echo(f"{count} slots of {clean(name)} lie between {clock.time(first)} and {clock.time(last)}.")
+        click.echo(f"{clean(name)} has {many(count, 'slot')} between {clock.time(first)} and {clock.time(last)}.")
         return
     if not yes:
         click.confirm(
-            f"Send {count} slots of {clean(name)!r} ({clock.time(first)} to {clock.time(last)}), {rate:g} a second?",
+            f"Send {many(count, 'slot')} of {clean(name)!r} ({clock.time(first)} to {clock.time(last)}), "
+            f"{rate:g} a second?",
             abort=True,
         )
     with progress(count, "Queueing") as advance, usage():
-        sent = schedule.backfill(name, first, last, rate=rate, progress=advance)
-    click.echo(f"{sent} slots of {clean(name)} are on their way.")
-    hint_if_nobody_leads(schedule)
+        sent = schedule.backfill(name, first, last, rate=rate, progress=advance, why=why)
+    click.echo(f"{clean(name)}: {many(sent, 'slot', 'is', 'are')} on the way.")
+    hint_if_nothing_is_sent(schedule)
 
 
 _WAITING = (
     Column("NAME", least=16),
-    Column("HOW"),
+    Column("SOURCE"),
     Column("COUNT"),
     Column("FROM", 2),
     Column("TO", 2),
@@ -466,20 +461,21 @@ def _show_waiting(found: list[Waiting], clock: Clock, as_json: bool) -> None:
     if as_json:
         click.echo(printed([{key: iso(getattr(one, key)) for key in Waiting.__slots__} for one in found]))
         return
-    table(_WAITING, [
-        (one.entry, one.how, str(one.count), clock.time(one.first), clock.time(one.last), clock.time(one.at))
-        for one in found
-    ])  # fmt: skip
+    rows: list[tuple[object, ...]] = []
+    for one in found:
+        times = [clock.time(at) for at in (one.first, one.last, one.at)]
+        rows.append((one.entry, one.source, one.count, *times))
+    table(_WAITING, rows)
 
 
-def _cancel(schedule: Patient, name: str, dry_run: bool, yes: bool) -> None:
-    count = sum(one.count for one in schedule.waiting(name) if one.how != "settled")
+def _cancel(schedule: VerbSchedule, name: str, dry_run: bool, yes: bool, why: str | None) -> None:
+    count = sum(one.count for one in schedule.waiting(name) if one.source != "settled")
     if dry_run or not count:
-        click.echo(f"{count} slots and triggers of {clean(name)} wait to be sent.")
+        click.echo(f"Slots and triggers of {clean(name)} that wait to be sent: {count}.")
         return
     if not yes:
-        click.confirm(f"Cancel {count} slots and triggers of {clean(name)!r} that wait to be sent?", abort=True)
-    click.echo(f"{schedule.cancel(name)} slots and triggers of {clean(name)} are cancelled.")
+        click.confirm(f"Cancel all slots and triggers of {clean(name)!r} that wait to be sent ({count})?", abort=True)
+    click.echo(f"Slots and triggers of {clean(name)} that are cancelled: {schedule.cancel(name, why=why)}.")
 
 
 def _slots_between(entry: Entry, start: datetime, end: datetime) -> int:

@@ -10,12 +10,14 @@ import click
 
 from ..clock import micros
 from ..errors import InvalidSchedule
-from ..schedule.transfer import Arrival, Difference, check, export, load, take
+from ..schedule.filters import labelled
+from ..schedule.transfer import Arrival, Difference, bring_in, check, export, load
 from ..settings import Settings
 from ..store.client import Target
 from ..store.requests import PAGE
+from ..words import many
 from .terminal import clean, progress
-from .verbs import DRY, JSON, YES, Patient, Verb, printed
+from .verbs import DRY, JSON, LABEL, YES, Verb, VerbSchedule, printed
 
 #: Bytes of an import kept in memory; beyond, a temporary file is used.
 _IN_MEMORY = 64 * 1024 * 1024
@@ -23,18 +25,20 @@ _IN_MEMORY = 64 * 1024 * 1024
 
 @click.command("export", cls=Verb)
 @click.argument("file", type=click.File("w", encoding="utf-8", lazy=True), default="-")
-def export_(schedule: Patient, file: IO[str]) -> None:
+@LABEL
+def export_(schedule: VerbSchedule, file: IO[str], labels: dict[str, str]) -> None:
     """Write the whole schedule, with its state.
 
     JSON lines go to FILE, or to standard output.
 
     \b
-    Example:
+    Examples:
       celery -A proj redlock export schedule.jsonl
+      celery -A proj redlock export --label team=billing billing.jsonl
     """
     to_terminal = getattr(file, "name", "-") in ("-", "<stdout>")
     with progress(schedule.count() + 2, "Exporting", hidden=to_terminal) as advance:
-        for line in export(schedule):
+        for line in export(schedule, labelled(labels)):
             file.write(line + "\n")
             advance(1)
 
@@ -44,10 +48,10 @@ def export_(schedule: Patient, file: IO[str]) -> None:
 @DRY
 @YES
 @JSON
-def import_(schedule: Patient, file: IO[str], dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Bring in what `export` wrote.
+def import_(schedule: VerbSchedule, file: IO[str], dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Import what `export` has written.
 
-    FILE may be "-" for standard input. Nothing is removed; half a file is refused whole.
+    FILE may be "-" for standard input. Nothing is removed. A file that is cut off is refused.
 
     \b
     Example:
@@ -56,7 +60,7 @@ def import_(schedule: Patient, file: IO[str], dry_run: bool, yes: bool, as_json:
     with tempfile.SpooledTemporaryFile(_IN_MEMORY, "w+", encoding="utf-8") as kept:
         total = check(_kept(file, kept))  # read to its end before anything is written
         if not yes and not dry_run and not as_json:
-            click.confirm(f"Bring in {total} entries?", abort=True)
+            click.confirm(f"Import {many(total, 'entry')}?", abort=True)
         kept.seek(0)
         with progress(total, "Importing", hidden=dry_run or as_json) as advance:
             counts = _counted(load(schedule, kept, dry_run=dry_run, progress=advance), dry_run and not as_json)
@@ -76,11 +80,11 @@ def _kept(file: IO[str], copy: IO[str]) -> Iterator[str]:
 @YES
 @JSON
 def import_redbeat(
-    schedule: Patient, url: str | None, key_prefix: str | None, dry_run: bool, yes: bool, as_json: bool
+    schedule: VerbSchedule, url: str | None, key_prefix: str | None, dry_run: bool, yes: bool, as_json: bool
 ) -> None:
-    """Bring in the schedule of a RedBeat, in phase.
+    """Import the schedule of RedBeat; each entry keeps its phase.
 
-    Stop RedBeat, import, start this beat.
+    Stop RedBeat, import, then start this beat.
 
     \b
     Example:
@@ -96,8 +100,8 @@ def import_redbeat(
     theirs = RedBeat(Target(settings), prefix, schedule.app, read_configuration(schedule.app))
     total = theirs.count()
     if not total:
-        raise InvalidSchedule(f"there is no schedule of a RedBeat under {prefix}:schedule at {Target(settings)}.")
-    _bring_in(schedule, theirs.entries(micros(schedule.now())), total, dry_run, yes, as_json)
+        raise InvalidSchedule(f"there is no schedule of RedBeat under {prefix}:schedule at {Target(settings)}.")
+    bring_in_entries(schedule, theirs.entries(micros(schedule.now())), total, dry_run, yes, as_json)
 
 
 @click.command("import-django-celery-beat", cls=Verb)
@@ -105,8 +109,8 @@ def import_redbeat(
 @DRY
 @YES
 @JSON
-def import_django_celery_beat(schedule: Patient, file: IO[str], dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Bring in a schedule of django-celery-beat.
+def import_django_celery_beat(schedule: VerbSchedule, file: IO[str], dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Import a schedule of django-celery-beat.
 
     FILE is what `manage.py dumpdata django_celery_beat` wrote, or "-" for standard input. Entries keep their phase.
 
@@ -118,12 +122,15 @@ def import_django_celery_beat(schedule: Patient, file: IO[str], dry_run: bool, y
     from ..schedule.migrate import django_entries
 
     found = list(django_entries(file.read(), schedule.app, micros(schedule.now())))
-    _bring_in(schedule, iter(found), len(found), dry_run, yes, as_json)
+    bring_in_entries(schedule, iter(found), len(found), dry_run, yes, as_json)
 
 
-def _bring_in(schedule: Patient, found: Iterator[Any], total: int, dry_run: bool, yes: bool, as_json: bool) -> None:
+def bring_in_entries(
+    schedule: VerbSchedule, found: Iterator[Any], total: int, dry_run: bool, yes: bool, as_json: bool
+) -> None:
+    """Bring in what another scheduler has, say what became of it, and name what is left out."""
     if not yes and not dry_run and not as_json:
-        click.confirm(f"Bring in up to {total} entries? The other beat must not run any more.", abort=True)
+        click.confirm(f"Import up to {many(total, 'entry')}? The other beat must not run any more.", abort=True)
     unfit = []
 
     def arriving(advance: Callable[[int], None]) -> Iterator[Difference]:
@@ -135,10 +142,10 @@ def _bring_in(schedule: Patient, found: Iterator[Any], total: int, dry_run: bool
                 unfit.append(one)
             advance(1)
             if len(page) >= PAGE:
-                yield from take(schedule, page, dry_run=dry_run)
+                yield from bring_in(schedule, page, dry_run=dry_run)
                 page = []
         if page:
-            yield from take(schedule, page, dry_run=dry_run)
+            yield from bring_in(schedule, page, dry_run=dry_run)
 
     with progress(total, "Importing", hidden=dry_run or as_json) as advance:
         counts = _counted(arriving(advance), dry_run and not as_json)
@@ -150,7 +157,7 @@ def _bring_in(schedule: Patient, found: Iterator[Any], total: int, dry_run: bool
 
 
 def _counted(found: Iterator[Difference], shown: bool) -> dict[str, int]:
-    """How many were added, changed and so on; each of those is shown, too, if it is to be."""
+    """How many entries were added, changed and so on; prints each of those where *shown*."""
     counts = dict.fromkeys(_WHAT, 0)
     for one in found:
         counts[one.what] += 1

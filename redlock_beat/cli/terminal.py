@@ -1,4 +1,4 @@
-"""How things look on a terminal: tables that fit, spans and times, bars, and signs of life."""
+"""What the terminal shows: tables that fit, spans and times, bars, and progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,15 +19,15 @@ import click
 from ..clock import moment
 from ..recurrence import Once, Spec
 from ..recurrence.zones import zone
+from ..schedule.answers import Hold
+from ..words import one_line
 
 _BARS = " ▁▂▃▄▅▆▇█"
-#: Joiners and variation selectors: terminals disagree about the width of what they join, so they are left out.
-_JOINERS = dict.fromkeys([0x200D, *range(0xFE00, 0xFE10)])
 #: Columns between two columns of a table.
 _GAP = 2
 #: Columns that a name gets before the other columns get more than their least.
 _NAME_FIRST = 48
-#: Columns that are left of a name where nothing else helps.
+#: Columns that a name keeps where nothing else helps.
 _NAME_LEAST = 10
 
 
@@ -42,23 +42,22 @@ def width_of(text: str) -> int:
     """
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(c) or unicodedata.category(c) in ("Cf", "Mn")
-        else 2 if unicodedata.east_asian_width(c) in "WF" else 1
-        for c in text
-    )  # fmt: skip
+    return sum(map(_width_of_one, text))
+
+
+def _width_of_one(c: str) -> int:
+    if unicodedata.combining(c) or unicodedata.category(c) in ("Cf", "Mn"):
+        return 0
+    return 2 if unicodedata.east_asian_width(c) in "WF" else 1
 
 
 def clean(cell: object) -> str:
-    """One line of text without anything a terminal would obey: names are other people's input."""
-    text = " ".join(str("" if cell is None else cell).split())
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else "�" for c in text.translate(_JOINERS))
+    """One line of text without control characters: names are other people's input."""
+    return one_line("" if cell is None else str(cell))
 
 
 def cut(text: str, columns: int) -> str:
-    """The text in at most so many columns, with an ellipsis where it was cut."""
+    """The text in so many columns at most, with an ellipsis where it is cut."""
     if width_of(text) <= columns:
         return text
     kept, used = "", 1
@@ -71,7 +70,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def cut_front(text: str, columns: int) -> str:
-    """The same, keeping the end: of a dotted name that says more than its beginning.
+    """The same, cut at the front: the end of a dotted name says more than its beginning.
 
     >>> cut_front("billing.invoices.send", 10)
     '…ices.send'
@@ -92,16 +91,16 @@ def padded(text: str, columns: int, front: bool = False) -> str:
 class Column:
     """A column of a table.
 
-    *least* is how far it may be cut (None: not at all). Where not even the least of all fits, the
+    *least* is the width to which it may be cut; None does not cut it. Where the least widths together do not fit, the
     column with the highest *rank* goes first; one of rank 0 always stays.
     """
 
     title: str
     rank: int = 0
     least: int | None = None
-    #: Whether it is cut at its front.
+    #: Whether it is cut at the front.
     front: bool = False
-    #: Whether it goes on a line of its own, below the row, rather than being cut.
+    #: Whether it moves to a line of its own, below the row, rather than being cut.
     below: bool = False
 
 
@@ -111,12 +110,15 @@ def columns_of_terminal() -> int:
 
 
 def table(
-    columns: Sequence[Column], rows: Sequence[Sequence[object]], colours: Sequence[str | None] = (), *,
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[object]],
+    colours: Sequence[str | None] = (),
+    *,
     wide: bool = False,
-) -> None:  # fmt: skip
-    """Print a table that fits the terminal; with *wide*, one that is as wide as it needs.
+) -> None:
+    """Print a table that fits the terminal; with *wide*, one as wide as it needs.
 
-    Room goes to the first column, which is the name. A column without a single value is not shown.
+    The first column, the name, gets what room there is. A column without any value is left out.
     """
     lines = [[clean(cell) for cell in row] for row in rows]
     shown = [i for i in range(len(columns)) if i == 0 or not lines or any(line[i] for line in lines)]
@@ -139,7 +141,7 @@ def _line(columns: Sequence[Column], cells: Sequence[str], widths: dict[int, int
 
 
 def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dict[int, int]:
-    """How wide each column is in so much room; a column that is not there has no place in it."""
+    """The width of each column in so much room; a column that does not fit is not in it."""
 
     def least(i: int) -> int:
         given = columns[i].least
@@ -168,7 +170,7 @@ def fitted(columns: Sequence[Column], natural: dict[int, int], room: int) -> dic
 
 
 class Stream:
-    """A table whose rows come one by one: its widths are settled by what is known at the start."""
+    """A table whose rows come one by one: samples at the start decide its widths."""
 
     def __init__(self, columns: Sequence[Column], samples: Sequence[Sequence[object]]) -> None:
         lines = [[column.title for column in columns], *[[clean(cell) for cell in row] for row in samples]]
@@ -182,9 +184,9 @@ class Stream:
 
 
 def say(text: str, indent: int = 0, colour: str | None = None, lead: str = "", err: bool = False) -> None:
-    """Print a sentence; on a terminal it is wrapped between words, and goes on below its beginning.
+    """Print a sentence, wrapped between words and indented where the output is a terminal.
 
-    With a *lead* the colour is that word's alone.
+    With a *lead*, only that word has the colour.
     """
     text = lead + text
     if (sys.stderr if err else sys.stdout).isatty():
@@ -210,7 +212,7 @@ def fields(data: dict[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Shows instants in one zone, and always says which.
+    """Shows instants in one zone, and names the zone.
 
     >>> Clock("Europe/Berlin").time(datetime(2027, 1, 1, 6, tzinfo=UTC))
     '2027-01-01 07:00:00 CET'
@@ -223,8 +225,12 @@ class Clock:
         return "" if when is None else self._there(when).strftime("%Y-%m-%d %H:%M:%S %Z")
 
     def schedule(self, spec: Spec) -> str:
-        """A schedule in words, with its instant as this clock says it."""
+        """A schedule in words, with its instant in this zone."""
         return f"once at {self.time(moment(spec.at))}" if isinstance(spec, Once) else str(spec)
+
+    def hold(self, one: Hold) -> str:
+        """By whom, until when and why everything is held."""
+        return clean(replace(one, until=one.until and self._there(one.until)).words)
 
     def hour(self, when: datetime) -> str:
         """Hours and minutes alone."""
@@ -235,7 +241,7 @@ class Clock:
 
 
 def span(seconds: float) -> str:
-    """A span in its largest sensible unit.
+    """A span in the largest unit that makes sense.
 
     >>> span(11), span(90), span(3600), span(86400), span(100_000), span(0.0042)
     ('11 s', '90 s', '1 h', '1 d', '28 h', '4.2 ms')
@@ -270,7 +276,7 @@ def bursts(counts: Sequence[int]) -> str:
     return "".join(_BARS[0 if not n else max(1, round(n * 8 / most))] for n in counts)
 
 
-# --- signs of life ---------------------------------------------------------------------------------
+# --- progress --------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
@@ -300,7 +306,7 @@ def progress(total: int, label: str, hidden: bool = False) -> Iterator[Callable[
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say on the terminal what is waited for, once it takes longer than a second."""
+    """Print on the terminal what the command waits for, once that takes longer than a second."""
     if not sys.stderr.isatty():
         yield
         return

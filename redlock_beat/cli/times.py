@@ -1,8 +1,7 @@
-"""The times that people write on the command line, by one rule for all verbs.
+"""The times that people write on the command line, read by one rule for all verbs.
 
-A time without an offset is read in the zone of ``--tz``, which is the app's unless it is given.
-``10:00`` is the next one where something is to come, and the last one where something is past;
-a span such as ``1h`` is from now on, or back from now.
+A time without an offset is read in the zone of ``--tz``, by default the app's. ``10:00`` is the next one for what is to
+come, and the last one for what is past; a span such as ``1h`` counts from now, forward or back.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ import click
 
 from ..clock import moment, span_of
 from ..errors import InvalidSchedule
-from ..recurrence import Once
+from ..recurrence import Once, days_of
 from ..recurrence.zones import zone, zone_name
 
-#: What makes an instant of what was written: it is told the zone and what time it is.
+#: Makes an instant of what somebody wrote, given the zone and the time now.
 Written = Callable[[str, Callable[[], datetime]], datetime]
 
 _HOUR = re.compile(r"(?:(today|tomorrow|yesterday) ?)?(?:(\d{1,2}):(\d{2})(?::(\d{2}))?)?")
@@ -53,7 +52,7 @@ def instant(text: str, name: str, now: Callable[[], datetime], *, past: bool = F
     try:
         return now() + sign * length
     except OverflowError:
-        raise InvalidSchedule(f"{text!r} is beyond the years that can be written.") from None
+        raise InvalidSchedule(f"{text!r} is before the year 1 or after the year 9999.") from None
 
 
 def _iso(text: str) -> datetime | None:
@@ -72,7 +71,7 @@ def _span(words: str, past: bool) -> tuple[int, timedelta | None]:
     elif words.endswith(" ago"):
         sign, words = -1, words.removesuffix(" ago")
     if words.replace(".", "").isdigit():
-        return sign, None  # of what? 10 may be seconds or an hour of the day
+        return sign, None  # 10 of what? Seconds, or an hour of the day
     try:
         return sign, span_of(words)
     except InvalidSchedule:
@@ -100,11 +99,11 @@ def _by_the_hour(named: re.Match[str], name: str, now: datetime, past: bool) -> 
 
 
 def _in_zone(when: datetime, name: str) -> datetime:
-    return when.astimezone(UTC) if when.tzinfo is not None else moment(Once.of(when, name).at)
+    return moment(Once.of(when, name).at)
 
 
 def zone_of_app(app: Any) -> str:
-    """The zone in which an app's times are read and shown."""
+    """The zone in which the command line reads and shows times."""
     return zone_name(app.timezone)
 
 
@@ -122,7 +121,7 @@ class _Span(click.ParamType):  # type: ignore[type-arg] # generic in newer relea
 
 
 class _Instant(click.ParamType):  # type: ignore[type-arg] # generic in newer releases alone
-    """A time; what it means is known once the zone and Redis's time are."""
+    """A time, which becomes an instant once the zone and Redis's time are known."""
 
     name = "time"
 
@@ -154,4 +153,16 @@ class _Zone(click.ParamType):  # type: ignore[type-arg] # generic in newer relea
             self.fail(str(exc), param, ctx)
 
 
-SPAN, COMING, PAST, ZONE = _Span(), _Instant(False), _Instant(True), _Zone()
+class _Days(click.ParamType):  # type: ignore[type-arg] # generic in newer releases alone
+    name = "days"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if not isinstance(value, str):
+            return tuple(value)
+        try:
+            return days_of([one for one in value.split(",") if one.strip()], "this")
+        except InvalidSchedule as exc:
+            self.fail(str(exc), param, ctx)
+
+
+SPAN, COMING, PAST, ZONE, DAYS = _Span(), _Instant(False), _Instant(True), _Zone(), _Days()

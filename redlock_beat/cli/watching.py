@@ -1,4 +1,4 @@
-"""Verbs that watch over the beats: status, health, doctor."""
+"""Verbs that say how beats and schedule are: status, health, doctor."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from datetime import timedelta
 
 import click
 
-from ..schedule.health import this
+from ..schedule.health import machine_health
 from ..schedule.status import Status
-from .terminal import Column, clean, say, span, table
-from .times import SPAN
-from .verbs import JSON, Patient, Verb
+from ..words import many
+from .terminal import Clock, Column, clean, say, span, table
+from .times import SPAN, zone_of_app
+from .verbs import JSON, Verb, VerbSchedule
 
 
 @click.command(cls=Verb)
-@click.option("--watch", is_flag=True, help="Show it again every so often, until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Show it again and again, until Ctrl-C.")
 @click.option("--every", default="2s", show_default=True, type=SPAN, help="How often, with --watch.")
 @JSON
-def status(schedule: Patient, watch: bool, every: timedelta, as_json: bool) -> None:
+def status(schedule: VerbSchedule, watch: bool, every: timedelta, as_json: bool) -> None:
     """Show who leads, what waits and what is wrong.
 
     Exits with 1 when nobody leads.
@@ -32,9 +33,9 @@ def status(schedule: Patient, watch: bool, every: timedelta, as_json: bool) -> N
     Example:
       celery -A proj redlock status --watch
     """
-    found = schedule.status()
+    found, zone = schedule.status(), zone_of_app(schedule.app)
     if not watch:
-        _show_status(found, as_json)
+        _show_status(found, as_json, zone)
         if found.leader is None:
             click.get_current_context().exit(1)
         return
@@ -42,30 +43,38 @@ def status(schedule: Patient, watch: bool, every: timedelta, as_json: bool) -> N
         while True:
             if sys.stdout.isatty() and not as_json:
                 click.clear()
-            _show_status(found, as_json)
+            _show_status(found, as_json, zone)
             time.sleep(max(0.1, every.total_seconds()))
             found = schedule.status()
 
 
-def _show_status(found: Status, as_json: bool) -> None:
+def _show_status(found: Status, as_json: bool, zone: str) -> None:
     if as_json:
         click.echo(json.dumps(found.json()))
         return
     leader = f"{found.leader}, term {found.epoch}, lease for {found.lease_left:.1f} s" if found.leader else "NOBODY"
     click.secho(f"leader      {leader}", fg="green" if found.leader else "red")
+    if found.hold:
+        said = Clock(zone).hold(found.hold) + ("" if found.hold.confirmed else " (the leader has not confirmed it)")
+        say(f"held        {said}", 12, "red")
     if found.loss:
         say(f"loss        {clean(found.loss)} (`redlock health --ack` acknowledges it)", 12, "red")
     click.echo(f"entries     {found.entries}")
     late = f", the oldest for {span(found.oldest_due)}" if found.overdue and found.oldest_due else ""
     click.echo(f"due now     {found.overdue}{late}")
     if found.waiting:
-        click.echo(f"by hand     {found.waiting} wait to be sent (backfill --list shows them)")
+        click.echo(f"manual      {many(found.waiting, 'item', 'waits', 'wait')} to be sent (see backfill --list)")
+    if found.countdowns:
+        due = f", {found.countdowns_due} due, the first for {span(found.countdowns_late)}"
+        said = f"{found.countdowns} kept{due if found.countdowns_due else ''} (countdowns shows them)"
+        click.secho(f"countdowns  {said}", fg="red" if found.countdowns_due and not found.leader else None)
     if found.lateness_p50 is not None and found.lateness_p99 is not None:
         click.echo(f"lateness    p50 {span(max(0, found.lateness_p50))}, p99 {span(max(0, found.lateness_p99))}")
+    _show_runs(found)
     _show_outbox(found)
     _show_rendered(found)
-    click.secho(f"quarantine  {len(found.quarantine)}", fg="red" if found.quarantine else None)
-    for line in _some(found.quarantine, len(found.quarantine)):
+    click.secho(f"quarantine  {found.quarantined}", fg="red" if found.quarantined else None)
+    for line in _some(found.quarantine, found.quarantined):
         _detail(line)
     if found.left_out_total:
         click.secho(f"left out    {found.left_out_total} of beat_schedule", fg="red")
@@ -81,14 +90,30 @@ def _show_status(found: Status, as_json: bool) -> None:
 
 
 _REPLICAS = (
-    Column("REPLICA", least=16), Column("ROLE"), Column("VERSION", 1), Column("DELIVERY", 2), Column("LOOP AGE"),
+    Column("REPLICA", least=16),
+    Column("ROLE"),
+    Column("VERSION", 1),
+    Column("DELIVERY", 2),
+    Column("LOOP AGE"),
     Column("CLOCK SKEW", 3),
-)  # fmt: skip
+)
 _ROLES = {"leader": "green", "gone": "red"}
 
 
 def _skew(seconds: float) -> str:
     return f"{round(seconds, 3) + 0.0:+.3f} s"  # never -0.000
+
+
+def _show_runs(found: Status) -> None:
+    if found.workers or found.running or found.outcomes:
+        ended = ", ".join(f"{count} {what}" for what, count in sorted(found.outcomes.items()))
+        said = f"{found.running} under way on {many(found.workers, 'worker')}; of late: {ended or 'none'}"
+        click.echo(f"runs        {said}")
+    if found.failing_total:
+        click.secho(f"failing     {many(found.failing_total, 'entry')}", fg="red")
+    in_words = {name: f"its last {many(count, 'run', 'has', 'have')} failed" for name, count in found.failing.items()}
+    for line in _some(in_words, found.failing_total):
+        _detail(line)
 
 
 def _show_outbox(found: Status) -> None:
@@ -104,10 +129,10 @@ def _show_outbox(found: Status) -> None:
 def _show_rendered(found: Status) -> None:
     for one in found.replicas:
         if one.role == "leader" and one.rendered:
-            many = sum(one.rendered.values())  # counted before they are sent
-            click.echo(f"one by one  {many} of {max(many, one.sent)} sent were rendered so, which is slower")
-            for why, many in one.rendered.items():
-                _detail(f"{many}: {clean(why)}")
+            total = sum(one.rendered.values())  # counted before they are sent
+            click.echo(f"one by one  {total} of {max(total, one.sent)} sent were rendered so, which is slower")
+            for why, count in one.rendered.items():
+                _detail(f"{count}: {clean(why)}")
 
 
 def _detail(text: str) -> None:
@@ -119,11 +144,11 @@ _NAMED = 20
 
 
 def show_problems(found: Status) -> None:
-    """What of the schedule does not run, and why, one a line."""
+    """Print what of the schedule is not sent, and why, one a line."""
     if found.loss:
         say(found.loss, 4, "red")
     for what, reasons, total in (
-        ("in quarantine", found.quarantine, len(found.quarantine)),
+        ("in quarantine", found.quarantine, found.quarantined),
         ("left out of beat_schedule", found.left_out, found.left_out_total),
     ):
         for line in _some(reasons, total):
@@ -131,7 +156,7 @@ def show_problems(found: Status) -> None:
 
 
 def _some(reasons: Mapping[str, str], total: int) -> Iterator[str]:
-    """Some names with their reasons, and how many there are besides."""
+    """Some names with their reasons, and how many more there are."""
     shown = list(reasons.items())[:_NAMED]
     yield from (f"{clean(name)}: {clean(why)}" for name, why in shown)
     if total > len(shown):
@@ -139,13 +164,13 @@ def _some(reasons: Mapping[str, str], total: int) -> Iterator[str]:
 
 
 @click.command(cls=Verb)
-@click.option("--this", "only_this", is_flag=True,
-              help="Does the loop of the beat on this machine turn? Never asks Redis.")  # fmt: skip
+@click.option("--this", "only_this", is_flag=True, help="Ask about the beat on this machine alone, without Redis.")
+@click.option("--ready", is_flag=True, help="With --this: ask also whether that beat leads, or could.")
 @click.option("--max-lag", default="30s", show_default=True, type=SPAN, help="How long something may be due.")
-@click.option("--ack", is_flag=True, help="Acknowledge what Redis has lost, so that it is reported no more.")
+@click.option("--ack", is_flag=True, help="Acknowledge what Redis has lost; health is not red for it any more.")
 @JSON
-def health(schedule: Patient, only_this: bool, max_lag: timedelta, ack: bool, as_json: bool) -> None:
-    """Say in one line whether all is well.
+def health(schedule: VerbSchedule, only_this: bool, ready: bool, max_lag: timedelta, ack: bool, as_json: bool) -> None:
+    """Print in one line whether all is well.
 
     Exits with 1 when it is not. Probes should use `python -m redlock_beat health`, which does not import
     the app and is quicker.
@@ -154,22 +179,25 @@ def health(schedule: Patient, only_this: bool, max_lag: timedelta, ack: bool, as
     Example:
       celery -A proj redlock health --max-lag 1m
     """
+    if ready and not only_this:
+        raise click.UsageError("--ready asks about the beat of this machine: add --this.")
     known = schedule.acknowledge() if ack and not only_this else None
     if known and not as_json:
         click.echo(f"Acknowledged: {known}")
-    verdict = this(schedule.settings.heartbeat_file or None) if only_this else schedule.health(max_lag.total_seconds())
-    click.echo(json.dumps(asdict(verdict)) if as_json else verdict.why)
-    if not verdict.ok:
+    file = schedule.settings.heartbeat_file or None
+    found = machine_health(file, ready) if only_this else schedule.health(max_lag.total_seconds())
+    click.echo(json.dumps(asdict(found)) if as_json else found.why)
+    if not found.ok:
         click.get_current_context().exit(1)
 
 
 @click.command(cls=Verb)
 @JSON
-def doctor(schedule: Patient, as_json: bool) -> None:
-    """Look for what could go wrong before it does.
+def doctor(schedule: VerbSchedule, as_json: bool) -> None:
+    """Check for problems, and say what to do about each.
 
-    It looks at the server, permissions, clocks, entries, workers and settings. Exits with 1 when something
-    is wrong; a warning is no reason to.
+    It checks the server, permissions, clocks, entries, workers and settings. Exits with 1 when it finds an error; a
+    warning does not count.
 
     \b
     Example:

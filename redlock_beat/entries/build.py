@@ -1,4 +1,4 @@
-"""From what users write to an Entry: the one place that checks it, for every way in."""
+"""Makes an Entry of what users write, and checks it: the same for every way in."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import Any
 
 from ..clock import micros
 from ..errors import InvalidSchedule
-from ..recurrence import Once, as_spec
+from ..recurrence import NO_CALENDARS, Calendars, Once, as_spec, days_of
 from ..recurrence.zones import zone, zone_name
 from .codec import carried
 from .entry import CANVAS, POLICIES, Entry, expiry_of, seconds_of
+from .labels import labels_of
+
+_KNOWN = frozenset(POLICIES)
+#: Policies that are given as None to have none.
+_MAY_BE_NONE = ("grace", "max_runs", "pause_on_failure")
 
 
 def make_entry(
@@ -26,34 +31,22 @@ def make_entry(
     origin: str = "api",
     carry: bool = True,
     relative: bool = False,
+    calendars: Calendars = NO_CALENDARS,
     **policies: Any,
 ) -> Entry:
-    """An entry from its parts; :class:`InvalidSchedule` says which part cannot be used.
+    """An entry of its parts; :class:`InvalidSchedule` says which part cannot be used.
 
     >>> make_entry(None, "a", "tasks.add", 30, (1, 2)).schedule
     Interval(every=30000000, relative=False)
     """
-    unknown = sorted(set(policies) - set(POLICIES))
-    if unknown:
-        raise InvalidSchedule(
-            f"entry {name!r}: {', '.join(unknown)} is no policy. The policies are {', '.join(POLICIES)}; "
-            "what apply_async takes (queue, priority, ...) goes into options."
-        )
     if not isinstance(relative, bool):
         raise InvalidSchedule(f"entry {name!r}: relative is {relative!r}, but must be true or false.")
     task_name, args, kwargs, options, canvas = _parts(name, task, args, kwargs, options)
-    given = {key: value for key, value in policies.items() if value is not None or key in ("grace", "max_runs")}
-    given["timezone"] = _zone_of(app, given.get("timezone"))
+    given = _given(app, name, policies)
     if "expires" in given:
         options["expires"] = given.pop("expires")
     if "expires" in options:
         options["expires"] = expiry_of(options["expires"], name)
-    for span in ("grace", "jitter"):
-        if given.get(span) is not None:
-            given[span] = seconds_of(given[span], name, span)
-    for bound in ("starts", "ends"):
-        if bound in given:
-            given[bound] = _instant(given[bound], name, bound, given["timezone"])
     if carry:
         args = tuple(carried(list(args), f"entry {name!r}: args"))
         kwargs = carried(kwargs, f"entry {name!r}: kwargs")
@@ -68,14 +61,38 @@ def make_entry(
         options=options,
         canvas=canvas,
         origin=origin,
+        calendars=calendars,
         **given,
     )
+
+
+def _given(app: Any, name: str, policies: Mapping[str, Any]) -> dict[str, Any]:
+    """The policies that are given, each as an entry holds it; but for ``expires``, which is an option."""
+    if unknown := sorted(policies.keys() - _KNOWN):
+        raise InvalidSchedule(
+            f"entry {name!r}: {', '.join(unknown)} is not a policy. The policies are {', '.join(POLICIES)}; "
+            "what apply_async takes (queue, priority, ...) goes into options."
+        )
+    given = {key: value for key, value in policies.items() if value is not None or key in _MAY_BE_NONE}
+    given["timezone"] = _zone_of(app, given.get("timezone"))
+    for span in ("grace", "jitter", "queue_limit"):
+        if given.get(span) is not None:
+            given[span] = seconds_of(given[span], name, span)
+    if "labels" in given:
+        given["labels"] = labels_of(given["labels"], f"entry {name!r}: labels")
+    for days in ("exclude", "only"):
+        if days in given:
+            given[days] = days_of(given[days], f"entry {name!r}: {days}")
+    for bound in ("starts", "ends"):
+        if bound in given:
+            given[bound] = _instant(given[bound], name, bound, given["timezone"])
+    return given
 
 
 def _parts(
     name: str, task: Any, args: Any, kwargs: Any, options: Any
 ) -> tuple[str, tuple[Any, ...], dict[str, Any], dict[str, Any], dict[str, Any] | None]:
-    """Task name, arguments and options out of a task, a signature or a name."""
+    """Task name, arguments, options and canvas of a task, a signature or a name."""
     unordered = isinstance(args, (str, bytes, Mapping, Set))
     if unordered or not hasattr(args if args is not None else (), "__iter__"):
         raise InvalidSchedule(f"entry {name!r}: args is {args!r}, but must be a list or tuple of arguments.")
@@ -102,7 +119,7 @@ def _parts(
 
 
 def canvas_of(task: Any, args: Any, kwargs: Any, options: Any) -> dict[str, Any] | None:
-    """The serialized chain, group or chord that ``add_periodic_task`` has taken apart; None for a plain task."""
+    """The serialized chain, group or chord that ``add_periodic_task`` has split into parts; None for a plain task."""
     kind = CANVAS.get(str(task))
     if kind is None:
         return None

@@ -1,8 +1,8 @@
 """An entry as a document that people read and edit, and back.
 
-The same shape is shown by ``show --json``, opened by ``edit`` and compared by ``import --dry-run``. It is
-plain JSON. What JSON has no type for (a datetime, a UUID, a Decimal, bytes) stands in it as it stands in
-Redis, in an export and in the messages themselves: ``{"__type__": "datetime", "__value__": "2027-..."}``.
+``show --json`` prints it, ``edit`` opens it and ``import --dry-run`` compares it. It is plain JSON. What JSON has no
+type for (a datetime, a UUID, a Decimal, bytes) looks as it does in Redis, in an export and in the messages:
+``{"__type__": "datetime", "__value__": "2027-..."}``.
 """
 
 from __future__ import annotations
@@ -14,51 +14,62 @@ from typing import Any
 
 from ..clock import moment, span_of
 from ..errors import InvalidSchedule
-from ..recurrence import KIND_OF_PART, from_data
+from ..recurrence import KIND_OF_PART, NO_CALENDARS, Calendars, from_data
+from .build import make_entry
 from .codec import plain, typed
-from .entry import POLICIES, Entry
+from .entry import POLICIES, Entry, Skip
 
-#: Parts of a document that an edit may change.
+#: The parts of a document that an edit may change.
 EDITABLE = ("task", "when", "args", "kwargs", "options", "canvas", *(name for name in POLICIES if name != "expires"))
 
-#: Parts that are stored as they are given, so what JSON has no type for may stand in them.
+#: The parts that may hold values that JSON has no type for.
 _CARRIED = ("args", "kwargs", "options", "canvas")
 
 
 def editable(entry: Entry) -> dict[str, Any]:
-    """What of an entry may be edited, as plain JSON.
+    """The editable parts of an entry, as plain JSON.
 
     >>> from ..recurrence import Interval
     >>> editable(Entry("a", "tasks.add", Interval.of(30)))["when"]
     {'kind': 'interval', 'every': 30}
     """
-    data: dict[str, Any] = {
-        "task": entry.task,
-        "when": {"kind": entry.schedule.kind, **entry.schedule.data()},
-    }
-    for name in _CARRIED:
-        value = getattr(entry, name)
-        if entry.reference:  # it stands in the configuration alone, and need not be JSON
-            value = () if name == "args" else None if name == "canvas" else {}
-        if value is not None:
-            data[name] = plain(value)
-    for name in POLICIES:
-        if name == "expires":
-            continue  # stands among the options
-        value = getattr(entry, name)
-        if name in ("starts", "ends") and value is not None:
-            value = moment(value).isoformat()
-        data[name] = value
+    data = {part: _shown(entry, part) for part in EDITABLE}
+    if data["canvas"] is None:
+        del data["canvas"]
     return data
 
 
+def _shown(entry: Entry, part: str) -> Any:
+    """One part of an entry, as plain JSON."""
+    if part == "when":
+        return {"kind": entry.schedule.kind, **entry.schedule.data()}
+    value = getattr(entry, part)
+    if part in _CARRIED:
+        if entry.reference:  # only the configuration has it, and it need not be JSON
+            value = () if part == "args" else None if part == "canvas" else {}
+        return None if value is None else plain(value)
+    if part in ("starts", "ends") and value is not None:
+        return moment(value).isoformat()
+    if part == "paused_until":
+        return _iso(value)
+    if part == "skip":
+        return _skip(value)
+    if part in ("exclude", "only"):
+        return list(value)
+    return dict(value) if part == "labels" else value
+
+
 def document(entry: Entry) -> dict[str, Any]:
-    """All there is to say of an entry."""
+    """Everything about an entry."""
     return {
         "name": entry.name,
         **editable(entry),
         "schedule": str(entry.schedule),
+        "words": entry.words,
+        "state": entry.standing,
         "paused_by": entry.paused_by,
+        "paused_until": _iso(entry.paused_until),
+        "skip": _skip(entry.skip),
         "origin": entry.origin,
         "reference": entry.reference,
         "uid": entry.uid,
@@ -69,12 +80,68 @@ def document(entry: Entry) -> dict[str, Any]:
     }
 
 
+def described(app: Any, name: str, data: Mapping[str, Any], calendars: Calendars = NO_CALENDARS) -> Entry:
+    """The entry of a document: ``task``, ``when`` and any of the other parts that :func:`editable` has.
+
+    >>> described(None, "a", {"task": "tasks.add", "when": "10m", "args": [1]}).args
+    (1,)
+    """
+    unknown = sorted(set(data) - set(EDITABLE))
+    if unknown:
+        raise InvalidSchedule(
+            f"entry {name!r}: {', '.join(unknown)} is not a part of an entry. It may have {', '.join(EDITABLE)}."
+        )
+    if "when" not in data or not ({"task", "canvas"} & set(data)):
+        raise InvalidSchedule(f"entry {name!r}: it needs at least 'task' and 'when'.")
+    parts = {part: typed(data[part], f"entry {name!r}: {part}") for part in _CARRIED if data.get(part) is not None}
+    canvas = parts.get("canvas")
+    policies = {key: value for key, value in data.items() if key in POLICIES and value is not None}
+    for bound in ("starts", "ends"):
+        if isinstance(policies.get(bound), str):
+            policies[bound] = instant_of(policies[bound])
+    if canvas is not None:  # the arguments are inside the signature
+        what: tuple[Any, ...] = (canvas, when_of(data["when"]), (), None, None)
+    else:
+        args, kwargs, options = parts.get("args", ()), parts.get("kwargs"), parts.get("options")
+        what = (data["task"], when_of(data["when"]), args, kwargs, options)
+    return make_entry(app, name, *what, calendars=calendars, **policies)
+
+
+#: The parts in which entries may differ: those that may be edited, and a pause or a skip that ends by itself.
+PARTS = (*EDITABLE, "paused_until", "skip")
+
+
+def differences(before: Entry, after: Entry, parts: Sequence[str] = PARTS) -> tuple[tuple[str, Any, Any], ...]:
+    """What two entries differ in, of some parts: the part, its value before and after.
+
+    >>> from ..recurrence import Interval
+    >>> differences(Entry("a", "t", Interval.of(30)), Entry("a", "t", Interval.of(30), missed="skip"))
+    (('missed', 'once', 'skip'),)
+    """
+    found = []
+    for part in parts:
+        field = "schedule" if part == "when" else part
+        if before.reference is after.reference and getattr(before, field) == getattr(after, field):
+            continue
+        old, new = _shown(before, part), _shown(after, part)
+        if old != new:
+            found.append((part, old, new))
+    return tuple(found)
+
+
+def _skip(skip: Skip | None) -> dict[str, Any] | None:
+    if skip is None:
+        return None
+    first, last = moment(skip.first).isoformat(), moment(skip.last).isoformat()
+    return {"first": first, "last": last, "count": skip.count, "by": skip.by, "why": skip.why}
+
+
 def _iso(when: datetime | None) -> str | None:
     return None if when is None else when.isoformat()
 
 
 def changes_of(entry: Entry, edited: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``Schedule.update`` must be told so that the entry becomes as *edited* says."""
+    """The changes for ``Schedule.update`` that make an entry what *edited* says."""
     before = editable(entry)
     unknown = sorted(set(edited) - set(EDITABLE))
     if unknown:
@@ -82,7 +149,7 @@ def changes_of(entry: Entry, edited: Mapping[str, Any]) -> dict[str, Any]:
     changed = {key: value for key, value in edited.items() if value != before.get(key)}
     gone = [key for key in before if key not in edited]
     if gone:
-        raise InvalidSchedule(f"{', '.join(gone)} is missing; leave a part as it is rather than taking it out.")
+        raise InvalidSchedule(f"{', '.join(gone)} is missing: leave a part as it is rather than removing it.")
     for part in _CARRIED:
         if part in changed:
             changed[part] = typed(changed[part], f"entry {entry.name!r}: {part}")
@@ -109,12 +176,12 @@ def when_of(data: Any) -> Any:
     if data["kind"] == "interval" and isinstance(rest.get("every"), str):
         rest["every"] = span_of(rest["every"]).total_seconds()
     if data["kind"] == "once" and rest.keys() == {"at"}:
-        return instant_of(rest["at"])  # without an offset it is read in the entry's zone
+        return instant_of(rest["at"])  # without an offset, a time in the entry's zone
     return from_data(data["kind"], rest)
 
 
 def instant_of(text: str) -> datetime:
-    """An instant in ISO format; without an offset it is naive, and read in the entry's zone.
+    """An instant in ISO format; without an offset it is naive, a time in the entry's zone.
 
     >>> instant_of("2027-01-01T07:00+01:00").hour
     7
@@ -126,7 +193,7 @@ def instant_of(text: str) -> datetime:
 
 
 def all_assigned(data: dict[str, Any], assignments: Sequence[str]) -> None:
-    """Apply several ``path=value`` to a document; a part of another kind of schedule makes it one of that kind.
+    """Apply several ``path=value`` to a document; a part of another kind of schedule changes the kind.
 
     >>> data = {"when": {"kind": "interval", "every": 30}}
     >>> all_assigned(data, ["when.cron=0 8 * * *"])
@@ -154,7 +221,7 @@ def all_assigned(data: dict[str, Any], assignments: Sequence[str]) -> None:
 def assigned(data: dict[str, Any], assignment: str) -> None:
     """Apply ``path=value`` (``kwargs.to=7``, ``when=0 8 * * *``, ``args.0=3``) to a document.
 
-    The value is JSON, or else a text.
+    The value is JSON, or a text where it is not.
 
     >>> data = {"kwargs": {}}
     >>> assigned(data, "kwargs.to=7")

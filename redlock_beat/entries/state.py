@@ -1,4 +1,4 @@
-"""How far an entry has come, as a value and as the text that every commit and edit compares."""
+"""The state of an entry, as a value and as the text that every commit and edit compares."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class State:
 
     uid: str
     revision: int
-    #: The slot to act on next; None when the entry is finished.
+    #: The next slot; None when the entry is finished.
     nominal: int | None
     #: When an occurrence was last sent.
     last: int | None = None
@@ -25,7 +25,7 @@ class State:
     attempts: int = 0
 
     def text(self) -> str:
-        """As it stands in Redis. Any change of the entry changes this text."""
+        """The state as Redis has it. Any change of the entry changes this text."""
         nominal = "-" if self.nominal is None else self.nominal
         last = "-" if self.last is None else self.last
         return f"{self.uid} {self.revision} {nominal} {last} {self.count} {self.attempts}"
@@ -45,7 +45,7 @@ class State:
 
 
 def parse_state(text: str | None) -> State | None:
-    """The state of a text; None when there is none or it cannot be read."""
+    """The state of a text; None when there is none, or it cannot be read."""
     if not text:
         return None
     try:

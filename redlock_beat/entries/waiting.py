@@ -1,4 +1,4 @@
-"""What waits in ``manual``: a trigger, a backfilled slot, or one settled by an edit. Its one reader and writer."""
+"""Manual items: triggers, backfilled and settled slots that wait in ``manual``, as values and as texts in Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .policies import Missed
 _FIRST, _LAST = micros(datetime(1, 1, 2, tzinfo=UTC)), micros(datetime(9990, 1, 1, tzinfo=UTC))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ManualItem:
     """One occurrence to be sent besides the schedule's own.
 
@@ -26,21 +26,23 @@ class ManualItem:
 
     entry: str
     uid: str
-    #: ``trigger``, ``backfill`` or ``settled``.
-    how: str
-    #: The slot; None when there is nothing to send and only *missed* is to be noted.
+    #: ``trigger``, ``backfill``, ``settled`` or ``buffered``.
+    source: str
+    #: The slot; None when there is only *missed* to note.
     nominal: int | None
-    #: When it was asked for.
+    #: When somebody asked for it.
     at: int
     request: str = ""
     missed: Missed | None = None
+    #: Parts of the definition that are others for this once: args, kwargs and options, as JSON.
+    call: dict[str, Any] | None = None
 
     def text(self) -> str:
-        """As it stands in Redis."""
+        """The item as Redis has it."""
         data: dict[str, Any] = {
             "entry": self.entry,
             "uid": self.uid,
-            "how": self.how,
+            "how": self.source,
             "nominal": self.nominal,
             "req": self.request,
             "at": self.at,
@@ -48,6 +50,10 @@ class ManualItem:
         if self.missed is not None:
             one = self.missed
             data["missed"] = [one.first, one.last, one.count, one.why, *((True,) if one.at_least else ())]
+            if one.what != "missed":
+                data["missed"] = [one.first, one.last, one.count, one.why, one.at_least, one.what]
+        if self.call:
+            data["call"] = self.call
         return json.dumps(data, separators=(",", ":"), ensure_ascii=False)
 
     @classmethod
@@ -59,18 +65,19 @@ class ManualItem:
             return cls(
                 entry=_text(data["entry"]),
                 uid=_text(data["uid"]),
-                how=_text(data["how"]),
+                source=_text(data["how"]),
                 nominal=None if nominal is None else _instant(nominal),
                 at=_instant(data.get("at") or 0),
                 request=_text(data.get("req") or ""),
                 missed=None if missed is None else _missed(*missed),
+                call=_call(data.get("call")),
             )
         except (KeyError, TypeError, AttributeError, RecursionError) as exc:
             raise ValueError(f"it is no manual item: {exc!r}") from None
 
 
 def settled(entry: Entry, sends: tuple[int, ...], missed: Missed | None, now: int) -> list[tuple[str, str]]:
-    """Slots that were due before an edit, each with its score: to be sent by the leader as they stand."""
+    """Slots that were due before an edit, as manual items, each with its score."""
     items = [(_settled(entry, nominal, now).text(), score(now + i)) for i, nominal in enumerate(sends)]
     if missed is not None:
         items.insert(0, (_settled(entry, None, now, missed).text(), score(now)))
@@ -78,7 +85,7 @@ def settled(entry: Entry, sends: tuple[int, ...], missed: Missed | None, now: in
 
 
 def held_back(entry: Entry, nominal: int, when: int, now: int) -> tuple[str, str]:
-    """A slot that had come before an edit, but was held back by jitter: it is sent *when* it would have been."""
+    """A slot of before an edit that jitter holds back: it is sent *when* it would have been."""
     return _settled(entry, nominal, now).text(), score(when)
 
 
@@ -89,7 +96,8 @@ def _settled(entry: Entry, nominal: int | None, now: int, missed: Missed | None 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
-    value.encode("utf-8", "surrogateescape")  # what cannot be sent to Redis is rubbish, too
+    if not value.isascii():
+        value.encode("utf-8", "surrogateescape")  # what cannot be sent to Redis is rubbish, too
     return value
 
 
@@ -99,7 +107,21 @@ def _instant(value: Any) -> int:
     return value
 
 
-def _missed(first: Any, last: Any, number: Any, why: Any, at_least: Any = False) -> Missed:
+#: The parts of a call, and of which type each is.
+_PARTS: dict[str, type] = {"args": list, "kwargs": dict, "options": dict}
+
+
+def _call(value: Any) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or any(not isinstance(one, _PARTS.get(part, type)) for part, one in value.items()):
+        raise TypeError(f"{str(value)[:100]} is not what a trigger may change for once")
+    return value
+
+
+def _missed(first: Any, last: Any, number: Any, why: Any, at_least: Any = False, what: Any = "missed") -> Missed:
     if isinstance(number, bool) or not isinstance(number, int):
         raise TypeError(f"{number!r} is not a number of slots")
-    return Missed(_instant(first), _instant(last), number, _text(why), bool(at_least))
+    if what not in ("missed", "skipped"):
+        raise TypeError(f"{what!r} is not a rule for slots")
+    return Missed(_instant(first), _instant(last), number, _text(why), bool(at_least), what)

@@ -1,16 +1,13 @@
-"""Why messages are rendered one by one, which is slower than filling them in: each reason said once, and counted."""
+"""Why Celery renders messages one by one, which is slower than filling them in: logged once, and counted."""
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 
-logger = logging.getLogger("redlock_beat")
-
-#: Reasons that are counted apart; all others are one.
+#: Reasons that are counted apart; all others count as one.
 MOST = 20
 OTHERS = "other reasons"
-#: Things said at most; after so many different ones nothing more is.
+#: The most reasons that are logged.
 SAID = 1_000
 _LONGEST = 200
 
@@ -29,14 +26,15 @@ class Reasons:
         self._counts: Counter[str] = Counter()
         self._said: set[str] = set()
 
-    def say(self, about: str, level: int, words: str, *args: object) -> None:
-        """Log something, unless something was said *about* the same before."""
-        if about not in self._said and len(self._said) < SAID:
-            self._said.add(about)
-            logger.log(level, words, *args)
+    def first(self, about: str) -> bool:
+        """Whether this is the first time; from now on it is not."""
+        if about in self._said or len(self._said) >= SAID:
+            return False
+        self._said.add(about)
+        return True
 
     def count(self, why: str) -> str:
-        """One more message was rendered by itself; the reason it is counted under."""
+        """Count a message that was rendered by itself; the reason under which it counts."""
         why = why[:_LONGEST]
         if why not in self._counts and len(self._counts) >= MOST:
             why = OTHERS

@@ -1,4 +1,4 @@
-"""Celery's crontab: its text, the check that it means what it says, and the walk from one slot to the next.
+"""Celery's crontab: its text, the check that it means what it says, and the way from one slot to the next.
 
 What a clock change does to a crontab (and to an rrule of days and more, as a fixed time):
 
@@ -12,6 +12,7 @@ the minute or hour field)           are one slot at its end;
 fixed                               the same                             first pass only
 ==================================  ===================================  ==========================
 
+The seconds of a crontab of six fields change nothing of that.
 ``dst_fold="first"`` or ``"both"`` decide for all alike.
 """
 
@@ -19,14 +20,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, ClassVar
 
 from ..clock import MICROS
 from ..errors import InvalidSchedule
+from ..words import many
 from .spec import LAST, Rules
 from .zones import segment
 
@@ -40,6 +43,8 @@ _FIELDS = (
     ("day_of_week", 7, 0),
 )
 _ORDER = "minute, hour, day of month, month, day of week"
+#: The field that a crontab of six has before these.
+_SECOND = ("second", 60, 0)
 _NICKNAMES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -56,15 +61,18 @@ _MONTHS = (
 )
 _NAMES = {"month_of_year": _MONTHS, "day_of_week": _WEEKDAYS}
 _CRON_PART = re.compile(r"(\*|(\d+|[a-z]+)(?:-(\d+|[a-z]+))?)(?:/(\d+))?", re.ASCII)
+_AROUND = re.compile(r"\s*([,/-])\s*")
 _LAST_OR_NEAR = re.compile(r"l|lw|l-\d+|\d+w|(?:sun|mon|tue|wed|thu|fri|sat|[0-7])l")
 
 
 @dataclass(frozen=True, slots=True)
 class Crontab:
-    """Celery's crontab: the same fields with the same meaning (both day fields must match).
+    """Celery's crontab: the same fields with the same meaning (both day fields must match); and seconds.
 
     >>> str(Crontab(minute="30", hour="7", day_of_week="mon-fri"))
     '30 7 * * mon-fri'
+    >>> str(Crontab(second="*/10"))
+    '*/10 * * * * *'
     """
 
     minute: str = "*"
@@ -72,51 +80,85 @@ class Crontab:
     day_of_month: str = "*"
     month_of_year: str = "*"
     day_of_week: str = "*"
+    second: str = "0"
     kind: ClassVar[str] = "crontab"
-    _plan: _CronPlan = field(init=False, compare=False, repr=False)
+    plan: _CronPlan = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         texts: tuple[str, ...] = (self.minute, self.hour, self.day_of_month, self.month_of_year, self.day_of_week)
-        if any(isinstance(text, str) and " " in text for text in texts):
+        if any(isinstance(text, str) and " " in text for text in (*texts, self.second)):
             texts = tuple(map(_cron_text, texts))
             for (name, _, _), text in zip(_FIELDS, texts, strict=True):
                 object.__setattr__(self, name, text)
-        object.__setattr__(self, "_plan", _cron_plan(*texts))
+            object.__setattr__(self, "second", _cron_text(self.second))
+        for text in (*texts, self.second):
+            if not isinstance(text, str):
+                raise InvalidSchedule(f"a crontab field is {text!r}, but must be a text, such as '5' or '1-5'.")
+        object.__setattr__(self, "plan", _cron_plan(self.second, *texts))
 
     @classmethod
     def of(cls, crontab: Any) -> Crontab:
-        """The value of a :class:`celery.schedules.crontab`, from the text it was made of."""
-        return cls(**{name: _cron_text(getattr(crontab, f"_orig_{name}")) for name, _, _ in _FIELDS})
+        """The value of a :class:`celery.schedules.crontab`, from the texts it was made of."""
+        return _crontab(*map(_cron_text, _originals(crontab)))
 
     @classmethod
     def parse(cls, text: str) -> Crontab:
-        """A crontab from its five fields: minute, hour, day of month, month, day of week.
+        """A crontab from its five fields: minute, hour, day of month, month, day of week; or six, seconds first.
 
         >>> Crontab.parse("0 7 * * 1-5").hour
         '7'
+        >>> Crontab.parse("*/10 * * * * *").second
+        '*/10'
         """
         parts = _NICKNAMES.get(text.strip().lower(), text).split()
-        if len(parts) != 5:
+        if len(parts) not in (5, 6):
             raise InvalidSchedule(
-                f"{text[:200]!r} has {len(parts)} fields, but a crontab has five: {_ORDER}, as in '0 7 * * 1-5'."
-                + (" There is no field for seconds: an interval (10s) has them." if len(parts) == 6 else "")
+                f"{text[:200]!r} has {many(len(parts), 'field')}, but a crontab has five: {_ORDER}, as in "
+                "'0 7 * * 1-5'; or six, with the second before them."
             )
-        return cls(*parts)
+        return _crontab(*parts[-5:], *parts[:-5])
 
     def next(self, after: int, rules: Rules) -> int | None:
-        at = self._plan.next(after // MICROS, rules) if after < LAST else None
+        at = self.plan.next(after // MICROS, rules) if after < LAST else None
         return None if at is None else at * MICROS
+
+    def fields(self) -> tuple[list[int], ...]:
+        """The values that fit: seconds, minutes, hours, days of the month, months, days of the week (Sunday is 0).
+
+        >>> Crontab.parse("0 7 * * 1-5").fields()[1:3]
+        ([0], [7])
+        """
+        plan = self.plan
+        minutes, hours = ({minute % 60 for minute in plan.minutes}, {minute // 60 for minute in plan.minutes})
+        return tuple(map(sorted, (plan.seconds, minutes, hours, plan.days, plan.months, plan.weekdays)))
 
     def data(self) -> dict[str, Any]:
         return {"cron": str(self)}
 
     def __str__(self) -> str:
-        return f"{self.minute} {self.hour} {self.day_of_month} {self.month_of_year} {self.day_of_week}"
+        text = f"{self.minute} {self.hour} {self.day_of_month} {self.month_of_year} {self.day_of_week}"
+        return text if self.second == "0" else f"{self.second} {text}"
+
+
+#: One object for crontabs that say the same: many entries have few of them.
+_crontab = lru_cache(maxsize=4096)(Crontab)
+_originals = attrgetter(*(f"_orig_{name}" for name, _, _ in _FIELDS))
+
+
+def crontab6(text: str) -> Crontab:
+    """A crontab of six fields, seconds first, for ``beat_schedule`` and wherever a schedule is taken.
+
+    >>> crontab6("*/10 * 8-17 * * mon-fri").second
+    '*/10'
+    """
+    if not isinstance(text, str) or len(text.split()) != 6:
+        raise InvalidSchedule(f"crontab6 takes one text of six fields: second, {_ORDER}; not {str(text)[:200]!r}.")
+    return Crontab.parse(text)
 
 
 def _cron_text(value: Any) -> str:
     if isinstance(value, str):
-        return re.sub(r"\s*([,/-])\s*", r"\1", value.strip()) or value
+        return (_AROUND.sub(r"\1", value.strip()) if " " in value or not value.isprintable() else value) or value
     if isinstance(value, int):
         return str(value)
     return ",".join(str(int(one)) for one in sorted(value))
@@ -127,41 +169,47 @@ def _cron_plan(*texts: str) -> _CronPlan:
     from celery.schedules import crontab_parser
 
     sets: list[list[int]] = []
-    for text, (name, size, low) in zip(texts, _FIELDS, strict=True):
+    for text, (name, size, low) in zip(texts, (_SECOND, *_FIELDS), strict=True):
         try:
-            if not isinstance(text, str) or not text or len(text) > 500:
+            if not text or len(text) > 500:
                 raise ValueError("it must be 1 to 500 characters")
             _means_what_it_says(text, name, size)
             found = crontab_parser(size, low).parse(text)
         except (ValueError, IndexError, ZeroDivisionError) as exc:
-            raise InvalidSchedule(f"the crontab field {name}={text!r} cannot be used: {exc}.") from None
+            raise InvalidSchedule(
+                f"the crontab field {name}={text!r} cannot be used: {str(exc).rstrip('.')}."
+            ) from None
         except Exception as exc:
             if type(exc).__name__ != "ParseException":
                 raise
-            raise InvalidSchedule(f"the crontab field {name}={text!r} cannot be used: {exc}.") from None
+            raise InvalidSchedule(
+                f"the crontab field {name}={text!r} cannot be used: {str(exc).rstrip('.')}."
+            ) from None
         if not found:
             raise InvalidSchedule(f"the crontab field {name}={text!r} matches nothing.")
         sets.append(sorted(found))
+    seconds, minutes, hours, days, months, weekdays = sets
     plan = _CronPlan(
-        minutes=tuple(h * 60 + m for h in sets[1] for m in sets[0]),
-        days=frozenset(sets[2]),
-        months=tuple(sets[3]),
-        weekdays=frozenset(sets[4]),
-        every_hour=len(sets[1]) == 24,
-        every_day=len(sets[2]) == 31 and len(sets[3]) == 12 and len(sets[4]) == 7,
-        every_date=len(sets[2]) == 31 and len(sets[3]) == 12,
-        wild=len(sets[1]) == 24 or "*" in texts[0] or "*" in texts[1],
+        seconds=tuple(seconds),
+        minutes=tuple(h * 60 + m for h in hours for m in minutes),
+        days=frozenset(days),
+        months=tuple(months),
+        weekdays=frozenset(weekdays),
+        every_hour=len(hours) == 24,
+        every_day=len(days) == 31 and len(months) == 12 and len(weekdays) == 7,
+        every_date=len(days) == 31 and len(months) == 12,
+        wild=len(hours) == 24 or "*" in texts[1] or "*" in texts[2],
     )
     if plan.day_from(_FIRST_DAY + 20_000) is None:
-        raise InvalidSchedule(f"the crontab {' '.join(texts)!r} never comes: no such day exists.")
+        raise InvalidSchedule(f"the crontab {' '.join(texts[1:])!r} never comes: no such day exists.")
     return plan
 
 
 def _means_what_it_says(text: str, name: str, size: int) -> None:
-    """ValueError where Celery's parser takes a text for something else than it says.
+    """ValueError where Celery's parser reads a text as something else than it says.
 
-    The parser looks at the first letters of a name alone, in any field, and not beyond what it knows: to
-    it ``mon#1`` is every Monday, ``sundae`` a Sunday, and the minute ``feb`` the second.
+    The parser reads only the first letters of a name, in any field, and ignores what follows: for it ``mon#1`` is every
+    Monday, ``sundae`` a Sunday, and the minute ``feb`` the second.
     """
     for part in text.lower().split(","):
         found = None if _LAST_OR_NEAR.fullmatch(part) else _CRON_PART.fullmatch(part)
@@ -193,7 +241,7 @@ def _check_name(word: str, name: str) -> None:
 
 
 def _instead(part: str, name: str) -> str:
-    """What to write for what other crons have and this one does not."""
+    """What to write instead of something that other crons know and this one does not."""
     nth = re.fullmatch(r"([a-z]{3,9}|[0-6])#([1-5])", part)
     if nth and name == "day_of_week":
         day, turn = nth[1], int(nth[2])
@@ -216,6 +264,7 @@ def _instead(part: str, name: str) -> str:
 class _CronPlan:
     """A parsed crontab, and the walk from one slot to the next, in whole seconds."""
 
+    seconds: tuple[int, ...]  # of the minute, sorted
     minutes: tuple[int, ...]  # of the day, sorted
     days: frozenset[int]
     months: tuple[int, ...]  # sorted
@@ -256,11 +305,17 @@ class _CronPlan:
         day, second = divmod(local, 86400)
         ordinal = day + _FIRST_DAY
         if self.every_day or self._matches(ordinal):
-            i = bisect_right(self.minutes, second // 60)
+            minute, second = divmod(second, 60)
+            i = bisect_left(self.minutes, minute)
             if i < len(self.minutes):
-                return day * 86400 + self.minutes[i] * 60
+                if self.minutes[i] > minute:
+                    return day * 86400 + self.minutes[i] * 60 + self.seconds[0]
+                if self.seconds[-1] > second:
+                    return day * 86400 + minute * 60 + self.seconds[bisect_right(self.seconds, second)]
+                if i + 1 < len(self.minutes):
+                    return day * 86400 + self.minutes[i + 1] * 60 + self.seconds[0]
         found = self.day_from(ordinal + 1)
-        return None if found is None else (found - _FIRST_DAY) * 86400 + self.minutes[0] * 60
+        return None if found is None else (found - _FIRST_DAY) * 86400 + self.minutes[0] * 60 + self.seconds[0]
 
     def _matches(self, ordinal: int) -> bool:
         if ordinal % 7 not in self.weekdays or ordinal > 3_640_000:  # some years before date.max

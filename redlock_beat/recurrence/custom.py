@@ -1,4 +1,4 @@
-"""Schedule classes of a user's own."""
+"""Schedule classes of the user's own."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def register_schedule(
 ) -> None:
     """Let entries use a schedule class of your own.
 
-    Call it in the module that defines your app, so that every beat and every editor has it.
-    *dump* turns an instance into JSON-able data, *load* (default: ``cls(**data)``) turns it back.
-    The class has ``next_slot(after) -> datetime | None``, or is a Celery ``BaseSchedule`` with
-    ``remaining_estimate(last_run_at)``; either is asked with the loop's time as "now".
+    Call it in the module that defines your app, so that every beat and every editor has it. *dump* turns an instance
+    into JSON-able data, *load* (default: ``cls(**data)``) turns the data back. The class has
+    ``next_slot(after) -> datetime | None``, or is a Celery ``BaseSchedule`` with ``remaining_estimate(last_run_at)``,
+    which gets Redis's time as "now".
 
     >>> class Tick:
     ...     def next_slot(self, after):
@@ -49,7 +49,7 @@ def register_schedule(
 
 @dataclass(frozen=True, slots=True)
 class Custom:
-    """An instance of a registered class, held by its data."""
+    """An instance of a registered class, as its data."""
 
     name: str
     text: str
@@ -67,7 +67,7 @@ class Custom:
         return None
 
     def instance(self) -> Any:
-        """The user's object; refused when the class is not registered in this process."""
+        """The user's object; :class:`Uncomputable` where this process has not registered the class."""
         entry = _registry.get(self.name)
         if entry is None:
             raise Uncomputable(

@@ -1,4 +1,4 @@
-"""Every so often, counted from an anchor for ever."""
+"""Intervals, which count from an anchor for ever."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MIN_EVERY = 1_000  # a millisecond: below it, a schedule is a busy loop
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """Every so often, counted from the anchor for ever: nothing drifts.
+    """An interval. It counts from the anchor for ever: nothing drifts.
 
     >>> Interval.of(30)
     Interval(every=30000000, relative=False)

@@ -1,4 +1,4 @@
-"""From what users write, or from stored data, to a schedule of one of the kinds."""
+"""Makes a schedule of one of the kinds of what users write, or of stored data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..clock import micros, moment, span_of
+from ..clock import instant_of, moment, span_of
 from ..errors import InvalidSchedule
 from .crontab import Crontab
 from .custom import Custom
@@ -22,7 +22,7 @@ from .zones import zone
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """What the data of a kind of schedule consists of, and the schedule made of it."""
+    """The parts of a kind's data, and what makes a schedule of them."""
 
     make: Callable[[dict[str, Any]], Spec]
     needed: frozenset[str]
@@ -57,7 +57,7 @@ def _other_parts(kind: str, data: Mapping[str, Any]) -> InvalidSchedule:
 
 
 def from_data(kind: str, data: dict[str, Any]) -> Spec:
-    """The schedule that :meth:`Spec.data` was taken from.
+    """The schedule whose :meth:`Spec.data` this is.
 
     >>> from_data("interval", {"every": 30}) == Interval.of(30)
     True
@@ -76,7 +76,7 @@ def from_data(kind: str, data: dict[str, Any]) -> Spec:
 
 
 def as_spec(when: Any, *, zone_name: str = "UTC", relative: bool = False) -> Spec:
-    """Whatever a user may give as a schedule, as one of the kinds above.
+    """What a user gives as a schedule, as one of the kinds.
 
     >>> as_spec(timedelta(minutes=5))
     Interval(every=300000000, relative=False)
@@ -113,23 +113,24 @@ def _spec_of(when: Any, zone_name: str, relative: bool) -> Spec:
     if type(when) is celery_schedules.solar:
         return Solar(when.event, float(when.lat), float(when.lon))
     raise InvalidSchedule(
-        f"{when!r} is not a schedule known here. Give seconds, a timedelta, a crontab (also as '0 7 * * 1-5'), solar "
+        f"{when!r} is not a schedule. Give seconds, a timedelta, a crontab (also as '0 7 * * 1-5'), solar "
         "or rrule, an aware datetime for one shot, or register your own class with register_schedule()."
     )
 
 
 def _spec_of_text(text: str, relative: bool) -> Spec:
-    """A crontab of five fields, or a span."""
+    """A crontab of five or six fields, or a span."""
     words = text.split()
     if len(words) > 2 or text.strip().startswith("@"):
         return Crontab.parse(text)
     try:
-        return Interval.of(span_of(text), relative)
+        span = span_of(text)
     except InvalidSchedule as exc:
         raise InvalidSchedule(
-            f"{text[:200]!r} is not a schedule: as a text, write a crontab of five fields (0 7 * * 1-5) or a span "
-            f"(10m, 1h30m, seconds). {exc}"
+            f"{text[:200]!r} is not a schedule: as a text, write a crontab of five fields (0 7 * * 1-5), or six "
+            f"with the second first, or a span (10m, 1h30m, seconds). {exc}"
         ) from None
+    return Interval.of(span, relative)
 
 
 def next_due(
@@ -147,11 +148,10 @@ def next_due(
     >>> next_due(Crontab.parse("30 2 * * *"), datetime(2026, 3, 29, 0, tzinfo=UTC), timezone="Europe/Berlin")
     datetime.datetime(2026, 3, 29, 1, 0, tzinfo=datetime.timezone.utc)
     """
-    if after.tzinfo is None:
-        raise InvalidSchedule("`after` must be an aware datetime: a naive one means a different instant in each zone.")
+    instant = instant_of(after, "after")
     name = timezone or "UTC"
     zone(name)
-    start = micros(anchor) if anchor is not None else micros(after)
+    start = instant if anchor is None else instant_of(anchor, "anchor")
     rules = Rules(name, start, dst_gap, dst_fold)
-    at = as_spec(schedule, zone_name=name).next(micros(after), rules)
+    at = as_spec(schedule, zone_name=name).next(instant, rules)
     return None if at is None else moment(at)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from ..clock import MICROS, micros, moment, naive_micros
+from ..clock import MICROS, bounded, micros, moment, naive_micros
 from ..errors import InvalidSchedule
 from .spec import Rules
 from .zones import read_wall, zone
@@ -26,13 +26,13 @@ class Once:
 
     @classmethod
     def of(cls, when: datetime, name: str = "UTC") -> Once:
-        """A one shot; a naive *when* is read in the zone *name*, and refused when that reads two ways or none."""
+        """A one shot; a naive *when* is a time in the zone *name*, refused when it exists twice or not at all."""
         if when.tzinfo is not None:
-            return cls(micros(when))
+            return cls(bounded(micros(when), when))
         local = naive_micros(when)
         reading = read_wall(name, local // MICROS)
         if len(reading.instants) == 1:
-            return cls(reading.instants[0] * MICROS + local % MICROS)
+            return cls(bounded(reading.instants[0] * MICROS + local % MICROS, when))
         if reading.instants:
             both = " or ".join(moment(at * MICROS).astimezone(zone(name)).isoformat() for at in reading.instants)
             raise InvalidSchedule(f"{when} happens twice in {name} (the clock goes back): say which, {both}.")

@@ -15,14 +15,14 @@ from .spec import Rules
 from .zones import local_at, read_first, read_last, read_wall, zone
 
 _MAX_TEXT = 2_000
-#: Some instant to look for days from.
+#: A day from which to look for others.
 _LEAP = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall-clock day, as dateutil takes it
-#: The longest a year, month, week, day, hour, minute and second are: dateutil numbers its frequencies so.
+#: The longest year, month, week, day, hour, minute and second, in the order in which dateutil numbers frequencies.
 _UNITS = (
     *(timedelta(days=days) for days in (366, 31, 7, 1)),
     *(timedelta(seconds=seconds) for seconds in (3600, 60, 1)),
 )
-#: Days that a rule below a day is searched for its next slot.
+#: Days to search for the next slot of a rule below a day.
 _FAR = 366 * 12
 
 
@@ -84,7 +84,7 @@ class RRule:
 
 
 class _RRuleWalk:
-    """One rule in one zone; keeps a copy of the rule that starts near what was last asked for."""
+    """One rule in one zone, with a copy of the rule that starts near the last question."""
 
     def __init__(self, text: str, start: datetime, name: str) -> None:
         from dateutil.rrule import DAILY, rrulestr
@@ -116,8 +116,8 @@ class _RRuleWalk:
         _refuse_impossible(rule, text)
         self.rule = rule
         self.near = rule
-        #: After this there is no further slot; None while that is not known. dateutil looks until the year
-        #: 9999 before it says so, which takes seconds.
+        #: After this there is no further slot; None while nobody knows. dateutil searches until the year 9999 before it
+        #: says so, which takes seconds.
         self._over: datetime | None = None
         names = ("bymonth", "bymonthday", "byyearday", "byweekno", "byweekday", "byeaster", "bynmonthday")
         fields = {name: value for name in names if (value := getattr(rule, f"_{name}"))}
@@ -210,7 +210,7 @@ class _RRuleWalk:
 
 
 def _refuse_impossible(rule: Any, text: str) -> None:
-    """Refuse what dateutil would look for until the year 9999: BYSETPOS beyond the set, days that do not exist."""
+    """Refuse what dateutil would search until the year 9999: BYSETPOS beyond the set, days that do not exist."""
     from dateutil import rrule
 
     days = {rrule.YEARLY: 366, rrule.MONTHLY: 31, rrule.WEEKLY: 7}.get(rule._freq, 1)

@@ -14,8 +14,8 @@ from .spec import Rules, Spec
 def newest(spec: Spec, rules: Rules, known: int, until: int) -> int:
     """The newest slot not after *until*, given a *known* slot that is not after it.
 
-    The search halves the time between, so three days of a one-second entry cost no more than three
-    days of a daily one.
+    The search halves the time in between, so three days of a one-second entry cost no more than three days of a daily
+    one.
     """
     if isinstance(spec, Interval) and not spec.relative:
         return known + (until - known) // spec.every * spec.every
@@ -44,7 +44,7 @@ def newest(spec: Spec, rules: Rules, known: int, until: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number of slots. When *at_least*, the counting was given up: there are so many, and more."""
+    """A number of slots; with *at_least* there are more, which were not counted."""
 
     slots: int
     at_least: bool = False

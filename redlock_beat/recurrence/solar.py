@@ -1,4 +1,4 @@
-"""Sunrise, sunset and their kin, as Celery computes them."""
+"""Sunrise, sunset and the like, as Celery computes them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import InvalidSchedule
 from .spec import Rules
 
 _HOUR = 3600 * MICROS
-#: Days looked through for a solar event that does not happen every day.
+#: Days to search for a solar event that does not happen every day.
 _SOLAR_DAYS = 366
 
 
@@ -45,7 +45,7 @@ class Solar:
         return found
 
     def _settled(self, after: int) -> int:
-        # Asked again from a round hour before it, the answer does not depend on when it was asked.
+        # Asked again from a round hour before the event, so that the answer does not depend on when somebody asks.
         return self._event_after(self._event_after(after) // _HOUR * _HOUR - 2 * _HOUR)
 
     def _event_after(self, after: int) -> int:
@@ -63,7 +63,7 @@ class Solar:
 
 
 def _event(sun: Any, start: Any) -> Any:
-    """The first such event after *start*, as Celery 5.7 finds it; Celery before gives up on a day without one."""
+    """The first event after *start*, as Celery 5.7 finds it; older ones give up on a day without one."""
     options = {"use_center": True} if sun.use_center else {}
     body = sun.ephem.Sun()
     for _ in range(_SOLAR_DAYS):

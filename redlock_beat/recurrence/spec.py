@@ -1,4 +1,4 @@
-"""What every kind of schedule is: a frozen value that compares and hashes by what it says, and knows its next slot.
+"""What every kind of schedule is: a frozen value, equal to another that says the same, which knows its next slot.
 
 Instants are microseconds since the epoch (see ``clock``).
 """

@@ -1,7 +1,7 @@
 """Time zones as a sequence of segments, each with one offset from UTC.
 
-``zoneinfo`` answers "what is the offset at this instant" but not "when does it change", which is
-what a schedule needs. A year's changes are found once by probing, and kept.
+``zoneinfo`` says what the offset is at an instant, and not when it changes, which is what a schedule needs. This module
+finds the changes of a year once, by probing, and keeps them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,10 @@ from ..errors import InvalidSchedule
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PROBE = 6 * 3600  # no zone has changed its offset twice within six hours since 1970
+#: The years in which changes are looked for: beyond them, at the ends of the calendar, the offset stays as it is there.
+_FIRST, _LAST = 2, 9997
+#: An instant before, or after, every other.
+_EVER = 2**60
 
 
 class Segment(NamedTuple):
@@ -43,8 +47,8 @@ def zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ValueError, OSError, KeyError):
         raise InvalidSchedule(
-            f"{name!r} is not a time zone known here. Use an IANA name such as 'UTC' or 'Europe/Berlin'; "
-            "if the name is right, the machine has no zone data: install the package tzdata."
+            f"{name!r} is not a time zone that this machine knows. Use an IANA name such as 'UTC' or 'Europe/Berlin'. "
+            "If the name is right, the machine has no zone data: install the package tzdata."
         ) from None
 
 
@@ -79,8 +83,8 @@ def _machine_zone() -> str:
     if "zoneinfo/" in path:
         return path.split("zoneinfo/", 1)[1]
     raise InvalidSchedule(
-        "Celery's `enable_utc` is off and `timezone` is not set, and the machine's own zone has no name to be "
-        "found. Set `timezone` to an IANA name such as 'Europe/Berlin'."
+        "Celery's `enable_utc` is off, `timezone` is not set, and the machine does not name its own zone. "
+        "Set `timezone` to an IANA name such as 'Europe/Berlin'."
     )
 
 
@@ -100,7 +104,7 @@ def _offset(tz: ZoneInfo, instant: int) -> int:
 
 
 @lru_cache(maxsize=8192)
-def _changes(name: str, year: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def changes(name: str, year: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Where the offset changes within one UTC year: instants, and the offset from each on.
 
     The year's first instant comes first, change or not.
@@ -132,18 +136,20 @@ def _changes(name: str, year: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 @lru_cache(maxsize=8192)
 def _around(name: str, year: int) -> tuple[tuple[int, ...], tuple[Segment, ...]]:
-    """The segments of three years, so that what a change at the turn of the year does is seen from both sides."""
+    """The segments of three years, so that a change at the turn of the year is inside."""
     starts: list[int] = []
     offsets: list[int] = []
     for one in (year - 1, year, year + 1):
-        if not 1 < one < 9998:
+        if not _FIRST <= one <= _LAST:
             continue
-        more, those = _changes(name, one)
+        more, those = changes(name, one)
         for start, offset in zip(more, those, strict=True):
             if not offsets or offsets[-1] != offset:
                 starts.append(start)
                 offsets.append(offset)
-    ends = [*starts[1:], _year_start(min(year + 2, 9998))]
+    if year <= _FIRST:
+        starts[0] = -_EVER
+    ends = [*starts[1:], _EVER if year >= _LAST else _year_start(year + 2)]
     return tuple(starts), tuple(
         Segment(start, end, offsets[i], offsets[max(i - 1, 0)], offsets[min(i + 1, len(offsets) - 1)])
         for i, (start, end) in enumerate(zip(starts, ends, strict=True))
@@ -161,13 +167,13 @@ def segment(name: str, instant: int) -> Segment:
     return recent
 
 
-#: The segment asked for last, by zone: a leader asks for the present one again and again.
+#: The last segment that somebody asked for, by zone: a leader asks for the present one again and again.
 _recent: dict[str, Segment] = {}
 
 
 def _find(name: str, instant: int) -> Segment:
     year = 1970 + instant // 31_556_952  # a day off at most at its turn; three years are looked at anyway
-    starts, segments = _around(name, year)
+    starts, segments = _around(name, min(max(year, _FIRST), _LAST))
     return segments[bisect_right(starts, instant) - 1]
 
 
@@ -177,7 +183,7 @@ def _year_start(year: int) -> int:
 
 
 class Reading(NamedTuple):
-    """What a wall-clock reading means: the instants at which a clock on that wall shows it."""
+    """The instants at which a wall clock shows a reading."""
 
     instants: tuple[int, ...]  # none in a gap, two where it is read twice
     gap_end: int | None  # in a gap: the first valid instant after it

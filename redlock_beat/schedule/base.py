@@ -1,7 +1,8 @@
-"""What Schedule and AsyncSchedule are made of: settings, patience, and clear words for what Redis does wrong."""
+"""What Schedule and AsyncSchedule share: settings, retries, and clear errors for what goes wrong at Redis."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import tenacity
@@ -22,7 +23,8 @@ from ..recurrence.zones import zone
 from ..settings import Settings, settings_of
 from ..store.client import Target
 from ..store.keys import Keys
-from ..store.requests import Asking, Request
+from ..store.requests import Operation, Request
+from .given import is_number
 from .operations import Operations
 from .turns import PLACES, News, NoTurn
 
@@ -30,10 +32,16 @@ T = TypeVar("T")
 
 
 class Base:
-    """What both kinds of schedule are made of."""
+    """The part of a schedule that does not wait for a network."""
 
     def __init__(
-        self, app: Any = None, *, settings: Settings | None = None, retry_for: float = 10.0, timezone: str = "UTC"
+        self,
+        app: Any = None,
+        *,
+        settings: Settings | None = None,
+        retry_for: float = 10.0,
+        timezone: str = "UTC",
+        actor: str | None = None,
     ) -> None:
         if app is None and settings is None:
             raise InvalidSetting(
@@ -41,14 +49,16 @@ class Base:
             )
         self.app = app
         self.settings = settings if settings is not None else settings_of(app)
+        if not is_number(retry_for) or not retry_for >= 0:
+            raise InvalidSetting(f"retry_for is {retry_for!r}, but must be a number of seconds, 0 or more.")
         self.retry_for = retry_for
-        zone(timezone)
+        zone(timezone if isinstance(timezone, str) else repr(timezone))
         #: Where the schedule's Redis is.
         self.target = Target(self.settings)
-        #: What every method does, without a network: ``ask`` does it.
-        self.operations = Operations(app, self.settings, self.target.keys, timezone)
+        #: What every method does, as operations: ``ask`` carries one out.
+        self.operations = Operations(app, self.settings, self.target.keys, timezone, actor)
         self._news = News()
-        # No more callers at a time than there are connections.
+        # No more callers at a time than connections.
         self._places = max(1, min(PLACES, int(self.settings.redis_options.get("max_connections") or PLACES)))
 
     def __repr__(self) -> str:
@@ -60,7 +70,7 @@ class Base:
         return self.target.keys
 
     def _patience(self) -> dict[str, Any]:
-        """Reads change nothing and edits carry a request id: both are repeated while Redis is away."""
+        """How to retry while Redis is away: reads change nothing, and edits carry a request id."""
         return {
             "retry": tenacity.retry_if_exception(_passing),
             "stop": tenacity.stop_after_delay(self.retry_for),
@@ -68,13 +78,13 @@ class Base:
             "reraise": True,
         }
 
-    def _said_clearly(self, exc: Exception, request: Request[Any]) -> RedisUnavailable:
+    def _error_for(self, exc: Exception, request: Request[Any]) -> RedisUnavailable:
         if isinstance(exc, NoTurn):
             return RedisUnavailable(
-                f"Redis at {self.target} answered nobody for {self.retry_for:g} s; this call waited for its turn "
-                f"behind {self._places} others and was not made."
+                f"Redis at {self.target} answered nobody for {self.retry_for:g} s. This call waited for its turn "
+                f"behind {self._places} others, and nothing of it reached Redis."
             )
-        if isinstance(exc, OutOfMemoryError):
+        if isinstance(exc, OutOfMemoryError) or "-OOM " in str(exc):  # Redis 6 says it so from a script
             return RedisUnavailable(
                 f"Redis at {self.target} is full and refuses writes ({mask(exc)}); nothing was changed. "
                 "Free memory or raise maxmemory."
@@ -94,34 +104,34 @@ class Base:
         return error
 
 
-def asking(operation: Asking[T] | Request[T]) -> Asking[T]:
-    """An operation; a single request is one, too."""
+def as_operation(operation: Operation[T] | Request[T]) -> Operation[T]:
+    """The operation, also of a single request."""
     return _once(operation) if isinstance(operation, Request) else operation
 
 
-def _once(request: Request[T]) -> Asking[T]:
+def _once(request: Request[T]) -> Operation[T]:
     answer: T = yield request
     return answer
 
 
-#: What a request may meet: Redis and the network, a cluster that cannot be reached, no turn.
+#: What a request may raise: errors of Redis and of the network, and NoTurn.
 TROUBLE = (RedisError, OSError, RedisClusterException, NoTurn)
 
 
-_REFUSALS = (
-    "AuthenticationError", "WRONGPASS", "NOAUTH", "username-password", "ACL failure", "The user executing the script",
-)  # fmt: skip
+_REFUSALS = re.compile(
+    "AuthenticationError|WRONGPASS|NOAUTH|username-password|ACL failure|The user executing the script"
+)
 
 
 def _denied(exc: BaseException) -> bool:
-    """Whether Redis refuses access, also where redis-py tells it in the words of a Sentinel or a cluster."""
+    """Whether Redis refuses access, also where redis-py wraps that in the words of a Sentinel or a cluster."""
     if isinstance(exc, (AuthenticationError, AuthorizationError, NoPermissionError)):
         return True
-    return any(word in str(exc) for word in _REFUSALS)
+    return _REFUSALS.search(str(exc)) is not None
 
 
 def _passing(exc: BaseException) -> bool:
-    """Whether an error is one of those that pass: Redis away, loading, or failing over."""
+    """Whether an error may pass by itself: Redis is away, loading, or failing over."""
     if isinstance(exc, RedlockBeatError) or _denied(exc):
         return False
     if isinstance(exc, (RedisConnectionError, RedisTimeoutError, OSError, RedisClusterException)):

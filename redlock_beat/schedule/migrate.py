@@ -10,7 +10,7 @@ Nothing of the other packages is needed or imported: their data is read as JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -33,7 +33,7 @@ PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Unfit:
+class NotImported:
     """What cannot be taken over, and why."""
 
     name: str
@@ -75,7 +75,7 @@ class RedBeat:
         """How many entries it has."""
         return int(self._ask(self.client.zcard, f"{self.prefix}:schedule"))
 
-    def entries(self, now: int) -> Iterator[Arrival | Unfit]:
+    def entries(self, now: int) -> Iterator[Arrival | NotImported]:
         """Each of its entries, in pages."""
         static = {self._name(one) for one in self._ask(self.client.smembers, f"{self.prefix}:statics")}
         seen: set[str] = set()
@@ -92,9 +92,9 @@ class RedBeat:
                 try:
                     yield self._entry(name, definition, meta, now, name in static)
                 except RedlockBeatError as exc:
-                    yield Unfit(name, str(exc))
+                    yield NotImported(name, str(exc))
                 except (ValueError, KeyError, TypeError, AttributeError) as exc:
-                    yield Unfit(name, f"its definition cannot be read: {exc!r}")
+                    yield NotImported(name, f"its definition cannot be read: {exc!r}")
             if int(cursor) == 0:
                 return
 
@@ -106,12 +106,14 @@ class RedBeat:
             return call(*args)
         except TROUBLE as exc:
             raise RedisUnavailable(
-                f"Redis at {self.target} does not let RedBeat's schedule be read: {mask(exc)}. Nothing was changed."
+                f"Redis at {self.target} does not allow reading RedBeat's schedule: {mask(exc)}. Nothing was changed."
             ) from None
 
-    def _entry(self, name: str, definition: str | None, meta: str | None, now: int, static: bool) -> Arrival | Unfit:
+    def _entry(
+        self, name: str, definition: str | None, meta: str | None, now: int, static: bool
+    ) -> Arrival | NotImported:
         if definition is None:
-            return Unfit(name, "it has no definition")
+            return NotImported(name, "it has no definition")
         data = json.loads(definition, object_hook=_typed)
         known = json.loads(meta, object_hook=_typed) if meta else {}
         last, count = known.get("last_run_at"), int(known.get("total_run_count") or 0)
@@ -119,17 +121,18 @@ class RedBeat:
         if static:
             one = None if self.configuration is None else self.configuration.entries.get(name)
             if one is None:
-                return Unfit(name, "it came from a beat_schedule that has it no longer; RedBeat would remove it, too")
+                return NotImported(
+                    name, "it came from a beat_schedule that has it no longer; RedBeat would remove it, too"
+                )
             return _arrive(one.entry, last, count, now, one.digest)
         when = data["schedule"]
         if not isinstance(when, (Interval, Crontab, RRule)):
-            return Unfit(name, f"its schedule is {str(when)[:100]}, which RedBeat itself cannot read")
+            return NotImported(name, f"its schedule is {str(when)[:100]}, which RedBeat itself cannot read")
         # RedBeat counts a rule at the offset its start was stored with, whatever the clocks do.
         at = _fixed(when.start) if isinstance(when, RRule) else None
-        entry = make_entry(
-            self.app, name, data["task"], when, data.get("args") or (), data.get("kwargs"), data.get("options"),
-            enabled=bool(data.get("enabled", True)), timezone=at,
-        )  # fmt: skip
+        args, enabled = data.get("args") or (), bool(data.get("enabled", True))
+        kwargs, options = data.get("kwargs"), data.get("options")
+        entry = make_entry(self.app, name, data["task"], when, args, kwargs, options, enabled=enabled, timezone=at)
         return _arrive(entry, last, count, now)
 
 
@@ -174,10 +177,13 @@ def _rrule(data: dict[str, Any]) -> RRule:
 
 # --- django-celery-beat ----------------------------------------------------------------------------
 
+Row = Mapping[str, Any]
+#: Model -> primary key -> row.
+Models = Mapping[str, Mapping[str, Row]]
 _PERIODS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1, "microseconds": 1e-6}
 
 
-def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | Unfit]:
+def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | NotImported]:
     """The entries of ``manage.py dumpdata django_celery_beat``, each as it would have gone on there.
 
     Rows of the names in ``beat_schedule`` become configured entries, since the other scheduler writes what
@@ -188,30 +194,41 @@ def django_entries(text: str, app: Any, now: int) -> Iterator[Arrival | Unfit]:
         rows = json.loads(text)
         if not isinstance(rows, list):
             raise TypeError("it is no list")
-        models: dict[str, dict[str, Mapping[str, Any]]] = {}
+        models: dict[str, dict[str, Row]] = {}
         for row in rows:
             models.setdefault(str(row["model"]).rpartition(".")[2], {})[str(row["pk"])] = row["fields"]
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise InvalidSchedule(
             f"this is not what `manage.py dumpdata django_celery_beat` prints ({exc!r}); nothing was imported."
         ) from None
+    yield from django_rows(models.get("periodictask", {}).values(), models, app, now)
+
+
+def django_rows(rows: Iterable[Row], models: Models, app: Any, now: int) -> Iterator[Arrival | NotImported]:
+    """The same of the rows themselves; *models* has those of the other tables by their names and keys."""
     configuration = None if app is None else read_configuration(app)
-    for row in models.get("periodictask", {}).values():
+    for row in rows:
         name = str(row.get("name"))
         try:
             yield _django_entry(name, row, models, app, now, configuration)
         except RedlockBeatError as exc:
-            yield Unfit(name, str(exc))
+            yield NotImported(name, str(exc))
         except (ValueError, KeyError, TypeError) as exc:
-            yield Unfit(name, f"it cannot be read: {exc!r}")
+            yield NotImported(name, f"it cannot be read: {exc!r}")
 
 
 def _django_entry(
-    name: str, row: Mapping[str, Any], models: Mapping[str, Mapping[str, Mapping[str, Any]]], app: Any, now: int,
+    name: str,
+    row: Row,
+    models: Models,
+    app: Any,
+    now: int,
     configuration: Configuration | None,
-) -> Arrival | Unfit:  # fmt: skip
+) -> Arrival | NotImported:
     if configuration is not None and name in configuration.errors:
-        return Unfit(name, f"beat_schedule has an entry of this name that cannot be used: {configuration.errors[name]}")
+        return NotImported(
+            name, f"beat_schedule has an entry of this name that cannot be used: {configuration.errors[name]}"
+        )
     count, last = int(row.get("total_run_count") or 0), _instant(row.get("last_run_at"))
     starts, ends = _instant(row.get("start_time")), _instant(row.get("expires"))
     one = None if configuration is None else configuration.entries.get(name)
@@ -222,27 +239,25 @@ def _django_entry(
         return _arrive(entry, last, count, now, one.digest, _django_since(row, starts, now))
     when, zone_policy = _django_when(row, models)
     if when is None:
-        return Unfit(name, "it has no schedule (or dumpdata left out the model it points to)")
+        return NotImported(name, "it has no schedule (or dumpdata left out the model it points to)")
     since = _django_since(row, starts, now)
     policies = {**_django_policies(row, last, starts, now), **zone_policy}
     if isinstance(when, Once):
         if count or not row.get("enabled", True):
-            return Unfit(name, "it is a one shot that was sent already, or that was switched off")
+            return NotImported(name, "it is a one shot that was sent already, or that was switched off")
         when = Once(max(when.at, 0 if starts is None else micros(starts)))
         if ends is not None and micros(ends) <= max(when.at, now):
-            return Unfit(name, f"it is a one shot that expires ({ends.isoformat()}) before it would be sent")
+            return NotImported(name, f"it is a one shot that expires ({ends.isoformat()}) before it would be sent")
         # It is sent once, at its time or, if that is past, as soon as a beat leads: as there.
         last, since = None, when.at - 1
         for policy in ("starts", "max_runs", "keep"):
             policies.pop(policy, None)
-    entry = make_entry(
-        app, name, row["task"], when, typed(json.loads(row.get("args") or "[]"), "args"),
-        typed(json.loads(row.get("kwargs") or "{}"), "kwargs"), _django_options(row, ends), **policies,
-    )  # fmt: skip
+    args, kwargs = (typed(json.loads(row.get(part) or text), part) for part, text in (("args", "[]"), ("kwargs", "{}")))
+    entry = make_entry(app, name, row["task"], when, args, kwargs, _django_options(row, ends), **policies)
     return _arrive(entry, last, count, now, since=since)
 
 
-def _django_since(row: Mapping[str, Any], starts: datetime | None, now: int) -> int | None:
+def _django_since(row: Row, starts: datetime | None, now: int) -> int | None:
     """From where an entry that was never sent is counted: its start, when that has come, else its last change."""
     if starts is not None:
         return micros(starts) - 1 if micros(starts) <= now else None
@@ -250,9 +265,7 @@ def _django_since(row: Mapping[str, Any], starts: datetime | None, now: int) -> 
     return None if changed is None else min(micros(changed), now)
 
 
-def _django_policies(
-    row: Mapping[str, Any], last: datetime | None, starts: datetime | None, now: int
-) -> dict[str, Any]:
+def _django_policies(row: Row, last: datetime | None, starts: datetime | None, now: int) -> dict[str, Any]:
     """What a row says besides its task and schedule; the configuration does not write over it."""
     policies: dict[str, Any] = {"enabled": bool(row.get("enabled", True))}
     note = str(row.get("description") or "")[:1000]
@@ -268,7 +281,7 @@ def _django_policies(
     return policies
 
 
-def _django_options(row: Mapping[str, Any], ends: datetime | None) -> dict[str, Any]:
+def _django_options(row: Row, ends: datetime | None) -> dict[str, Any]:
     options: dict[str, Any] = {
         key: row[key] for key in ("queue", "exchange", "routing_key", "priority") if row.get(key) is not None
     }
@@ -281,9 +294,7 @@ def _django_options(row: Mapping[str, Any], ends: datetime | None) -> dict[str, 
     return options
 
 
-def _django_when(
-    row: Mapping[str, Any], models: Mapping[str, Mapping[str, Mapping[str, Any]]]
-) -> tuple[Spec | None, dict[str, Any]]:
+def _django_when(row: Row, models: Models) -> tuple[Spec | None, dict[str, Any]]:
     def found(kind: str, model: str) -> Mapping[str, Any] | None:
         key = row.get(kind)
         if isinstance(key, (list, dict)):

@@ -1,97 +1,145 @@
-"""What a person on call wants to know at a glance: who leads, what waits, what is wrong."""
+"""What a person on call wants to know: who leads, what waits, what is wrong."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ..clock import MICROS
-from ..store.values import Held, Standing
+from ..clock import MICROS, moment
+from ..store import holds
+from ..store.values import Held, Snapshot
+from .answers import Hold
 
-#: A standby speaks once a TTL; after so many TTLs without a word it counts as gone.
+#: A standby writes a heartbeat once a TTL; after so many TTLs without one it counts as gone.
 SILENT = 4.0
-#: A leader that has lost the lease notices within a third of the TTL, if it lives; after so much of one it is gone.
+#: A leader that lost the lease notices within a third of the TTL if it lives; after this part of one it is gone.
 DEPOSED = 0.5
-#: The TTL of a beat that does not say it, in seconds.
+#: The TTL in seconds of a beat whose heartbeat does not say it.
 TTL = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One beat, as it last said of itself."""
+    """One beat, as its last heartbeat describes it."""
 
     host: str
     pid: int
     version: str
     role: str
-    #: Seconds since its loop was last heard of.
+    #: Seconds since its last heartbeat.
     age: float
-    #: Seconds its wall clock is ahead of Redis's; harmless, and worth mending.
+    #: Seconds by which its wall clock is ahead of Redis's: harmless, and worth mending.
     skew: float
     delivery: str
     #: Why the broker refuses, or None.
     broker: str | None
-    #: Occurrences it has sent since it started; and of those it rendered by themselves, which is slower, why.
+    #: Occurrences that it has sent since it started; why, and how many, Celery rendered one by one, which is slower.
     sent: int = 0
     rendered: dict[str, int] = field(default_factory=dict)
-    #: Entries of which the broker refuses a message, with the reason; ten of them.
+    #: Entries of which the broker refuses a message, with the reason; ten at most.
     refused: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """The schedule as a whole, at one moment."""
+    """The whole schedule at one moment."""
 
     leader: str | None
     epoch: int
     lease_left: float
     entries: int
-    #: Entries and manual sends that are due and not yet sent, and for how long the oldest has been.
+    #: Entries and manual items that are due and not yet sent, and for how many seconds the oldest has been.
     overdue: int
     oldest_due: float
     outbox: int
     #: Seconds of lateness over the newest rows of the ledger; None when nothing was sent.
     lateness_p50: float | None
     lateness_p99: float | None
+    #: Entries in quarantine, each with the reason (a hundred at most); :attr:`quarantined` says how many there are.
     quarantine: dict[str, str]
     replicas: list[Replica]
-    #: Entries of `beat_schedule` that are not in force, each with the reason (a hundred of them), and how many in all.
+    #: Configured entries that are not in force, each with the reason (a hundred at most), and how many in all.
     left_out: dict[str, str] = field(default_factory=dict)
     left_out_total: int = 0
-    #: What Redis has lost lately, in words; None when nothing is known or somebody has taken note.
+    #: What Redis has lost lately, in words; None when nobody knows of a loss, or somebody has acknowledged it.
     loss: str | None = None
-    #: What waits to be sent by hand, due or not: triggers, backfills, slots settled by an edit.
+    #: The hold of everything: nothing is sent while there is one.
+    hold: Hold | None = None
+    #: Manual items that wait to be sent, due or not: triggers, backfilled and settled slots.
     waiting: int = 0
+    #: Calls with a countdown or eta: how many are kept, how many of them are due, and for how long the first has been.
+    countdowns: int = 0
+    countdowns_due: int = 0
+    countdowns_late: float = 0.0
+    #: Workers that report (`redlock_beat.watch`), and runs that are under way there.
+    workers: int = 0
+    running: int = 0
+    #: How runs ended, among the newest rows of the ledger: outcome -> how many.
+    outcomes: dict[str, int] = field(default_factory=dict)
+    #: Entries whose last runs have failed, with how many in a row (a hundred of them), and how many entries in all.
+    failing: dict[str, int] = field(default_factory=dict)
+    failing_total: int = 0
+    #: How many entries are in quarantine, and locks of unique tasks.
+    quarantined: int = 0
+    locks: int = 0
 
     def json(self) -> dict[str, Any]:
         """As JSON-able data."""
-        return asdict(self)
+        data = asdict(self)
+        for name in ("since", "until") if self.hold else ():
+            at = getattr(self.hold, name)
+            data["hold"][name] = at and at.isoformat()
+        return data
 
 
-def status_of(standing: Standing, lateness: Sequence[float]) -> Status:
-    """The status of what was read; *lateness* in ascending order."""
-    held = Held.parse(standing.lease)
-    oldest = standing.oldest
-    total, left_out = left_out_of(standing.left_out)
+def status_of(snapshot: Snapshot, lateness: Sequence[float], outcomes: Mapping[str, int] | None = None) -> Status:
+    """The status that a snapshot shows; *lateness* in ascending order."""
+    held = Held.parse(snapshot.lease)
+    oldest = snapshot.oldest
+    total, left_out = left_out_of(snapshot.left_out)
     return Status(
         leader=held.owner if held else None,
-        epoch=standing.epoch,
-        lease_left=standing.lease_left_ms / 1000,
-        entries=standing.entries,
-        overdue=standing.overdue + standing.manual,
-        oldest_due=0.0 if oldest is None or not standing.overdue else max(0, standing.now - oldest) / MICROS,
-        outbox=standing.outbox,
+        epoch=snapshot.epoch,
+        lease_left=snapshot.lease_left_ms / 1000,
+        entries=snapshot.entries,
+        overdue=snapshot.overdue + snapshot.manual,
+        oldest_due=0.0 if oldest is None or not snapshot.overdue else max(0, snapshot.now - oldest) / MICROS,
+        outbox=snapshot.outbox,
         lateness_p50=_percentile(lateness, 0.50),
         lateness_p99=_percentile(lateness, 0.99),
-        quarantine={name: _error(report) for name, report in standing.quarantine.items()},
-        replicas=sorted(_replicas(standing), key=lambda one: (one.role, one.host, one.pid)),
+        quarantine={name: _error(report) for name, report in sorted(snapshot.quarantine.items())},
+        replicas=sorted(_replicas(snapshot), key=lambda one: (one.role, one.host, one.pid)),
         left_out=left_out,
         left_out_total=total,
-        loss=standing.loss,
-        waiting=standing.waiting,
+        loss=snapshot.loss,
+        hold=hold_of(snapshot),
+        waiting=snapshot.waiting,
+        countdowns=snapshot.countdowns,
+        countdowns_due=snapshot.countdowns_due,
+        countdowns_late=snapshot.countdown_lag,
+        workers=snapshot.workers,
+        running=snapshot.running,
+        outcomes=dict(outcomes or {}),
+        failing=dict(sorted(snapshot.failing.items(), key=lambda one: (-one[1], one[0]))[:100]),
+        failing_total=snapshot.failing_total,
+        quarantined=snapshot.quarantined,
+        locks=snapshot.locks,
     )
+
+
+def hold_of(snapshot: Snapshot) -> Hold | None:
+    """The hold that stands at the moment of a snapshot."""
+    return shown(holds.Hold.parse(snapshot.hold, snapshot.now), Held.parse(snapshot.lease))
+
+
+def shown(hold: holds.Hold | None, lease: Held | None) -> Hold | None:
+    """A hold as people see it, where *lease* says who leads."""
+    if hold is None:
+        return None
+    since, until = moment(hold.at), None if hold.until is None else moment(hold.until)
+    return Hold(hold.id, since, until, hold.actor, hold.note, hold.seen_by(lease))
 
 
 def left_out_of(record: str | None) -> tuple[int, dict[str, str]]:
@@ -105,7 +153,7 @@ def left_out_of(record: str | None) -> tuple[int, dict[str, str]]:
         entries = {str(name): str(why) for name, why in dict(data.get("entries", {})).items()}
         return max(int(data.get("total", 0)), len(entries)), entries
     except (ValueError, TypeError, AttributeError):
-        return 1, {"?": f"the record of what was left out cannot be read: {str(record)[:200]}"}
+        return 1, {"?": f"the record of what is left out cannot be read: {str(record)[:200]}"}
 
 
 def _percentile(values: Sequence[float], part: float) -> float | None:
@@ -113,18 +161,18 @@ def _percentile(values: Sequence[float], part: float) -> float | None:
 
 
 def _role(leads: bool, said: str, silent: float, ttl: float) -> str:
-    """What a beat is, which last said that it is *said*, so many seconds ago."""
+    """The role of a beat that said it was *said* so many seconds ago."""
     if leads:
         return "leader"
     return "gone" if silent > ttl * (DEPOSED if said == "leader" else SILENT) else "standby"
 
 
-def _replicas(standing: Standing) -> list[Replica]:
-    found, held = [], Held.parse(standing.lease)
-    for token, text in standing.beats.items():
+def _replicas(snapshot: Snapshot) -> list[Replica]:
+    found, held = [], Held.parse(snapshot.lease)
+    for token, text in snapshot.beats.items():
         try:
             data = json.loads(text)
-            age = max(0, standing.now - int(data["at"])) / MICROS
+            age = max(0, snapshot.now - int(data["at"])) / MICROS
             leads = held is not None and held.token == token
             found.append(
                 Replica(

@@ -1,47 +1,50 @@
 """Export and import: the whole schedule with its state, as JSON lines.
 
-The first line says what the file is, the last how many lines there are: a file that ends early is
-refused whole, before anything is written. Importing it again changes nothing.
+The first line says what the file is, the last how many lines there are: a file that is cut off is refused before
+anything is written. Importing a file again changes nothing.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from ..clock import score
-from ..entries.codec import MAX_DEFINITION, decode, encode
-from ..entries.document import editable
+from ..entries.codec import MAX_DEFINITION, encode, read_data
+from ..entries.document import differences
 from ..entries.entry import Entry
 from ..entries.policies import act_at
 from ..entries.state import State, parse_state
 from ..errors import InvalidSchedule
-from ..settings import Settings
 from ..store import requests
+from ..store.digests import digest_page, digests
 from ..store.keys import Keys
-from ..store.requests import PAGE, Asking
+from ..store.requests import PAGE, Operation
 from ..store.values import ABSENT, ANY, DROP, KEEP, Edit, Stored
-from .changes import Change
+from .changes import Change, ChangeMaker
 from .edits import readable, updated
+from .filters import ALL, Filter
 from .schedule import Schedule
 
 VERSION = 1
 #: The longest line that is read.
 MAX_LINE = 4 * MAX_DEFINITION
+_DIGEST = re.compile(r"[0-9a-f]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An entry on its way in, with how far it has come."""
+    """An entry that an import brings, with its state."""
 
     entry: Entry
     state: State
-    #: Its digest, when it is one of the configuration's.
+    #: Its digest, when it is a configured entry.
     configured: str = KEEP
-    #: Whether an entry that is already there is brought to what this one says, or left alone.
+    #: Whether it replaces an entry of its name that is there already, or leaves that alone.
     renews: bool = True
 
 
@@ -57,21 +60,26 @@ class Difference:
 # --- out -------------------------------------------------------------------------------------------
 
 
-def export(schedule: Schedule) -> Iterator[str]:
-    """The lines of an export, in pages: a million entries are never held at once."""
+def export(schedule: Schedule, which: Filter = ALL) -> Iterator[str]:
+    """The lines of an export, read in pages: a million entries are never in memory at once.
+
+    With a filter it holds the entries that fit, and nothing of what was removed.
+    """
     keys, count = schedule.keys, 0
     head = {"redlock_beat": "export", "version": VERSION, "at": datetime.now(UTC).isoformat(), "prefix": keys.prefix}
     yield _line(head)
     cursor = "0"
     while True:
-        cursor, page = schedule.ask(_page_of_entries(keys, cursor))
+        cursor, now, page = schedule.ask(_page_of_entries(keys, cursor))
         for stored, digest in page:
+            if which is not ALL and not ((entry := readable(stored, now)) is not None and which.fits(entry)):
+                continue
             count += 1
             yield _line(_entry_line(stored, digest))
         if cursor == "0":
             break
     cursor = "0"
-    while True:  # removed at runtime, and still in the configuration: they stay removed
+    while which is ALL:  # configured entries that were removed at runtime stay removed
         cursor, pairs = schedule.ask(_page_of_removed(keys, cursor))
         for name, digest in pairs:
             count += 1
@@ -99,28 +107,33 @@ def _entry_line(stored: Stored, digest: str | None) -> dict[str, Any]:
     return line
 
 
-def _page_of_entries(keys: Keys, cursor: str) -> Asking[tuple[str, list[tuple[Stored, str | None]]]]:
+def _page_of_entries(keys: Keys, cursor: str) -> Operation[tuple[str, int, list[tuple[Stored, str | None]]]]:
+    now = 0
     cursor, names = yield requests.names(keys, cursor, None, PAGE)
     found: list[tuple[Stored, str | None]] = []
     for i in range(0, len(names), PAGE):
         page = names[i : i + PAGE]
-        _, stored = yield requests.read(keys, page)
-        digests = yield requests.some(keys.configured, page)
-        found += [pair for pair in zip(stored, digests, strict=True) if pair[0].definition is not None]
-    return cursor, found
+        now, stored = yield requests.read(keys, page)
+        known = yield digests(keys, page)
+        found += [(one, known.get(one.name)) for one in stored if one.definition is not None]
+    return cursor, now, found
 
 
-def _page_of_removed(keys: Keys, cursor: str) -> Asking[tuple[str, list[tuple[str, str]]]]:
-    cursor, pairs = yield requests.pairs(keys.configured, cursor, PAGE)
-    there = (yield requests.some(keys.entries, list(pairs))) if pairs else []
-    return cursor, [pair for pair, text in zip(pairs.items(), there, strict=True) if text is None]
+def _page_of_removed(keys: Keys, cursor: str) -> Operation[tuple[str, list[tuple[str, str]]]]:
+    cursor, known = yield digest_page(keys, cursor)
+    pairs, removed = list(known.items()), list[tuple[str, str]]()
+    for i in range(0, len(pairs), PAGE):
+        page = pairs[i : i + PAGE]
+        there = yield requests.some(keys.entries, [name for name, _ in page])
+        removed += [pair for pair, text in zip(page, there, strict=True) if text is None]
+    return cursor, removed
 
 
 # --- in --------------------------------------------------------------------------------------------
 
 
 def check(lines: Iterable[str]) -> int:
-    """Read an export to its end without writing anything; how many lines it holds."""
+    """Read an export to its end without writing anything; how many lines it has."""
     count, ended = 0, False
     number = 0
     for number, text in enumerate(lines, 1):
@@ -137,7 +150,7 @@ def check(lines: Iterable[str]) -> int:
         elif "end" in data:
             ended = True
             if data["end"] != count:
-                raise InvalidSchedule(f"the export holds {count} lines and says it has {data['end']}: it is damaged.")
+                raise InvalidSchedule(f"the export has {count} lines and says {data['end']}: it is damaged.")
         else:
             count += 1
             _arrival(data, number)
@@ -149,9 +162,14 @@ def check(lines: Iterable[str]) -> int:
 
 
 def load(
-    schedule: Schedule, lines: Iterable[str], *, dry_run: bool = False, progress: Callable[[int], None] | None = None
+    schedule: Schedule,
+    lines: Iterable[str],
+    *,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
+    actor: str | None = None,
 ) -> Iterator[Difference]:
-    """Bring the entries of a checked export in, page by page; what each one changed (or would)."""
+    """Bring in the entries of a checked export, page by page; what each of them changes."""
     page: list[Arrival | tuple[str, str]] = []
     for number, text in enumerate(lines, 1):
         data = _read_line(text, number)
@@ -161,18 +179,18 @@ def load(
         if arrival is not None:
             page.append(arrival)
         if len(page) >= PAGE:
-            yield from _taken(schedule, page, dry_run, progress)
+            yield from _bring_in_page(schedule, page, dry_run, progress, actor)
             page = []
     if page:
-        yield from _taken(schedule, page, dry_run, progress)
+        yield from _bring_in_page(schedule, page, dry_run, progress, actor)
 
 
 def _read_line(text: str, number: int) -> dict[str, Any]:
     if len(text) > MAX_LINE:
         raise InvalidSchedule(f"line {number} is longer than {MAX_LINE} characters.")
     try:
-        data = json.loads(text, parse_constant=_no_constant)
-    except ValueError as exc:
+        data = _decoder.decode(text)
+    except (ValueError, RecursionError) as exc:
         raise InvalidSchedule(f"line {number} is not JSON ({exc}); nothing was imported.") from None
     if not isinstance(data, dict):
         raise InvalidSchedule(f"line {number} is not an object; nothing was imported.")
@@ -183,31 +201,43 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"it holds {name}")
 
 
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
+
+
 def _arrival(data: dict[str, Any], number: int) -> Arrival | tuple[str, str] | None:
     try:
         if "removed" in data:
-            return str(data["removed"]), str(data["configured"])
+            return str(data["removed"]), _digest(data["configured"])
         name = data["entry"]
         if "unreadable" in data:
-            return None  # kept in the file; it could not be read where it came from, either
-        text = json.dumps(data["definition"], ensure_ascii=False)
+            return None  # nobody could read it where it came from, either
         state = parse_state(data.get("state"))
-        entry = decode(name, text, state)
+        entry = read_data(name, data["definition"], state)
         if state is None or (state.uid, state.revision) != (entry.uid, entry.revision):
             raise InvalidSchedule("its state does not belong to its definition")
-        return Arrival(entry, state, str(data.get("configured", KEEP)))
+        return Arrival(entry, state, _digest(data["configured"]) if "configured" in data else KEEP)
     except InvalidSchedule as exc:
         raise InvalidSchedule(f"line {number}: {exc} Nothing was imported.") from None
     except (KeyError, TypeError, ValueError) as exc:
         raise InvalidSchedule(f"line {number} is not a line of an export ({exc!r}); nothing was imported.") from None
 
 
-def _taken(
-    schedule: Schedule, page: list[Arrival | tuple[str, str]], dry_run: bool, progress: Callable[[int], None] | None
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise InvalidSchedule(f"its digest is {str(value)[:100]!r}, which is none.")
+    return value
+
+
+def _bring_in_page(
+    schedule: Schedule,
+    page: list[Arrival | tuple[str, str]],
+    dry_run: bool,
+    progress: Callable[[int], None] | None,
+    actor: str | None,
 ) -> list[Difference]:
     arrivals = [one for one in page if isinstance(one, Arrival)]
     removed = [Change(one[0], _stays_removed(one[1]), _no_answer) for one in page if not isinstance(one, Arrival)]
-    found = take(schedule, arrivals, dry_run=dry_run)
+    found = bring_in(schedule, arrivals, dry_run=dry_run, actor=actor)
     if removed and not dry_run:
         schedule.ask(schedule.operations.many(removed))
     if progress is not None:
@@ -226,56 +256,59 @@ def _stays_removed(digest: str) -> Callable[[Stored, int], Edit]:
     return make
 
 
-def take(schedule: Schedule, arrivals: list[Arrival], *, dry_run: bool = False) -> list[Difference]:
-    """Bring entries in (a page at most); what each one changed, or would."""
+def bring_in(
+    schedule: Schedule, arrivals: list[Arrival], *, dry_run: bool = False, actor: str | None = None
+) -> list[Difference]:
+    """Bring in entries (a page at most); what each of them changes."""
     found: list[Difference] = []
     if dry_run:
-        _, stored = schedule.ask(requests.read(schedule.keys, [one.entry.name for one in arrivals]))
-        return [difference(arrival, there) for arrival, there in zip(arrivals, stored, strict=True)]
-    changes = [_taking(arrival, schedule.settings, found) for arrival in arrivals]
+        now, stored = schedule.ask(requests.read(schedule.keys, [one.entry.name for one in arrivals]))
+        return [difference(arrival, there, now) for arrival, there in zip(arrivals, stored, strict=True)]
+    maker = schedule.operations
+    changes = [maker.signed(_bringing_in(arrival, maker, found), actor, None) for arrival in arrivals]
     schedule.ask(schedule.operations.many(changes))
-    # An attempt that met a conflict was made again: the last word counts.
+    # After a conflict the edit was made again: the last difference counts.
     last = {one.name: one for one in found}
     return [last[one.entry.name] for one in arrivals]
 
 
-def _taking(arrival: Arrival, settings: Settings, said: list[Difference]) -> Change:
+def _bringing_in(arrival: Arrival, maker: ChangeMaker, said: list[Difference]) -> Change:
+    settings, calendars = maker.settings, maker.calendars
+    arrival = replace(arrival, entry=arrival.entry.with_calendars(calendars))
+
     def make(stored: Stored, now: int) -> Edit:
-        what = difference(arrival, stored)
+        what = difference(arrival, stored, now)
         said.append(what)
         if what.what in ("unchanged", "kept"):
             return Edit(stored.name, ANY)
-        known = readable(stored)
+        known = readable(stored, now, calendars)
         if known is None or known.state is None:
             return placed(arrival, stored.state or (ANY if stored.definition else ABSENT))
-        new = replace(arrival.entry, origin=known.origin)
+        new = replace(arrival.entry.as_of(now), origin=known.origin)
         return updated(known, new, now, stored.state or ANY, settings.catchup_limit, settings.cron_grace)
 
-    return Change(arrival.entry.name, make, _no_answer)
+    return Change(arrival.entry.name, make, _no_answer, "imported")
 
 
 def placed(arrival: Arrival, expected: str) -> Edit:
-    """A new entry, as far as it has come already: what came due meanwhile falls under its policy."""
+    """A new entry with its state: its policy `missed` decides about what came due meanwhile."""
     entry, state = arrival.entry, arrival.state
     when = DROP
     if entry.enabled and state.nominal is not None:
         when = score(act_at(entry, state.nominal))
-    return Edit(
-        entry.name, expected, definition=encode(entry), state=state.text(), score=when, configured=arrival.configured,
-        archive=KEEP if arrival.configured == KEEP else DROP,
-    )  # fmt: skip
+    edit = Edit(entry.name, expected, definition=encode(entry), state=state.text(), score=when)
+    if arrival.configured != KEEP:
+        edit.configured, edit.archive = arrival.configured, DROP
+    return edit
 
 
-def difference(arrival: Arrival, stored: Stored) -> Difference:
-    """What an arrival would change where *stored* stands."""
+def difference(arrival: Arrival, stored: Stored, now: int) -> Difference:
+    """What an arrival changes of what is stored."""
     name = arrival.entry.name
-    known = readable(stored)
+    known = readable(stored, now)
     if known is None:
         return Difference(name, "added")
     if not arrival.renews:
         return Difference(name, "kept")
-    before, after = editable(known), editable(arrival.entry)
-    changed = tuple(
-        (key, before.get(key), after.get(key)) for key in {**before, **after} if before.get(key) != after.get(key)
-    )
+    changed = differences(known, arrival.entry.as_of(now))
     return Difference(name, "changed" if changed else "unchanged", changed)

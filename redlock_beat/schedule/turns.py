@@ -1,15 +1,15 @@
-"""Taking turns at Redis: so many callers ask at a time, and one reads the ledger for all who follow.
+"""Taking turns at Redis: so many callers ask at a time, and one reads the ledger for all who follow it.
 
-A thousand calls at once on a thousand connections are slower than on some, and a pool that is empty is no
-Redis that does not answer. So callers wait for a turn for as long as anybody is answered; only when nobody
-was for the patience of the schedule are they told. Whoever follows the ledger and finds nobody reading it
-reads for all others, too: a hundred and fifty followers hold one connection, not all of them.
+A thousand calls at once are slower on a thousand connections than on a few, and an empty pool does not mean that Redis
+is away. So a caller waits for its turn while Redis answers anybody, and gets an error only when nobody had an answer
+for `retry_for` seconds. Of those who follow the ledger one reads for all: a hundred and fifty hold one connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Future
@@ -25,12 +25,12 @@ KEPT = 5_000
 
 
 class NoTurn(Exception):
-    """Nobody was answered for as long as this caller is ready to wait."""
+    """Nobody had an answer for as long as this caller waits."""
 
 
 class _Turns:
     def __init__(self) -> None:
-        #: When anybody was last answered (monotonic).
+        #: When anybody last had an answer (monotonic).
         self.answered = monotonic()
 
     def _left(self, began: float, patience: float) -> float:
@@ -41,7 +41,7 @@ class _Turns:
 
 
 class Turns(_Turns):
-    """Turns of threads."""
+    """Turns for threads."""
 
     def __init__(self, places: int = PLACES) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Turns(_Turns):
 
 
 class AsyncTurns(_Turns):
-    """Turns of tasks on one event loop."""
+    """Turns for the tasks of one event loop."""
 
     def __init__(self, places: int = PLACES) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class AsyncTurns(_Turns):
         """Wait for a turn, and take it; :class:`NoTurn` when nobody is answered any more."""
         began = monotonic()
         if self._free.locked():
-            while not await self._taken(self._left(began, patience)):
+            while not await self._acquired(self._left(began, patience)):
                 pass
         else:
             await self._free.acquire()
@@ -81,7 +81,7 @@ class AsyncTurns(_Turns):
         finally:
             self._free.release()
 
-    async def _taken(self, seconds: float) -> bool:
+    async def _acquired(self, seconds: float) -> bool:
         try:
             async with asyncio.timeout(seconds):
                 return await self._free.acquire()
@@ -113,16 +113,16 @@ class News:
         #: Every row later than this one, up to the newest that was read, is kept.
         self.since: str | None = None
         self._newest: str | None = None
-        #: Done when whoever reads now has read; None while nobody does.
+        #: Done when the one who reads now has read; None while nobody reads.
         self.reading: Future[None] | None = None
-        #: It is held for microseconds, so tasks of an event loop may take it, too.
+        #: Held for microseconds, so tasks of an event loop may take it, too.
         self._lock = threading.Lock()
 
-    def look(self, row_id: str) -> tuple[list[tuple[str, Any]] | None, str | None, Future[None] | None]:
-        """The kept rows after one, as :meth:`after` says them, and how to get more.
+    def next(self, row_id: str) -> tuple[list[tuple[str, Any]] | None, str | None, Future[None] | None]:
+        """The kept rows after one, as :meth:`after` gives them, and how to get more.
 
-        Either the row to read on from, for all who follow (then :meth:`tell` must be called); or the reading
-        of another, to be waited for with :func:`heard`.
+        Either the row from which the caller reads on, for all who follow (and then calls :meth:`tell`); or the reading
+        of another, to wait for with :func:`heard`.
         """
         with self._lock:
             kept = self.after(row_id)
@@ -132,7 +132,7 @@ class News:
             return kept, None, self.reading
 
     def tell(self, rows: Sequence[tuple[str, Any]], error: Exception | None) -> None:
-        """All who follow are told what was read, or why nothing could be."""
+        """Tell all who follow what was read, or why nothing could be."""
         with self._lock:
             self.add(rows)
             reading, self.reading = self.reading, None
@@ -143,7 +143,7 @@ class News:
             reading.set_exception(error)
 
     def after(self, row_id: str) -> list[tuple[str, Any]] | None:
-        """The kept rows after one; None when some after it are not kept."""
+        """The kept rows after one; None when some of those after it are not kept."""
         at = _order(row_id)
         if self.since is not None and at < _order(self.since):
             return None
@@ -155,7 +155,7 @@ class News:
         return found[::-1]
 
     def start(self, row_id: str) -> str:
-        """After which row to read on, for one who has read up to *row_id* and all others."""
+        """The row after which to read on, for one who has read up to *row_id* and for all others."""
         if self._newest is None or _order(row_id) > _order(self._newest):
             self._rows.clear()  # nobody has followed for a while
             self.since = self._newest = row_id
@@ -171,10 +171,20 @@ class News:
 
 
 def heard(reading: Future[None]) -> None:
-    """Wait until another has read for all; raises what that one met."""
+    """Wait until another has read for all; raise what that one raised."""
     reading.result()
 
 
 async def async_heard(reading: Future[None]) -> None:
-    """As :func:`heard`, on an event loop. Whoever stops waiting stops nobody else."""
+    """As :func:`heard`, on an event loop. One that stops waiting stops no other."""
     await asyncio.shield(asyncio.wrap_future(reading))
+
+
+def nap(seconds: float) -> None:
+    """Wait a moment before asking again."""
+    time.sleep(seconds)
+
+
+async def async_nap(seconds: float) -> None:
+    """As :func:`nap`, on an event loop."""
+    await asyncio.sleep(seconds)

@@ -1,13 +1,14 @@
 """The one room that speaks to the schedule's Redis.
 
 ``keys``      every key name, with the data model
-``client``    a URL becomes a client; the subscription; pauses between attempts
+``client``    a client for a URL; the subscription; pauses between attempts
 ``lua/``      one atomic step a file
-``requests``  what is asked and how its answer reads: one function a script, without a network
-``values``    what requests are told and what they answer
-``store``     sends requests; one method for each that the leader sends
+``requests``  what to ask and how to read the answer: one function a script, without a network
+``locks``     the same for the locks and cooldowns of tasks; ``holds``: for the hold of everything
+``values``    what goes into requests and what comes out
+``store``     sends requests; one method for each that a leader sends
 ``pipeline``  requests sent ahead, their answers read later
-``server``    what the server lets its user do, and what it keeps: the commands the doctor tries
+``server``    what the server lets its user do, and what it keeps; for the doctor
 ``item``      one message in the outbox, as a value and as its text in Redis
 
 A leader calls the methods of its store (``store.renew(fence)``), which add the keys and the settings, and read in pages

@@ -1,14 +1,12 @@
-"""A URL -> a client; the subscription that wakes the loop; the pauses between attempts.
+"""A client for a URL; the subscription that wakes the loop; the pauses between attempts.
 
-Every client runs with redis-py's own retries off: they repeat commands whose reply was lost, which
-sends a trigger twice. Retrying is done above the scripts, where a repeated call is harmless. Every
-socket has a timeout.
+Every client runs with redis-py's own retries off: they repeat commands whose reply was lost, which sends a trigger
+twice. Beat retries above the scripts, where repeating is harmless. Every socket has a timeout.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import ssl
 import time
 from importlib import import_module
@@ -24,24 +22,23 @@ from redis.retry import Retry
 
 from ..clock import monotonic
 from ..errors import InvalidSetting, mask
+from ..log import log
 from ..settings import Settings, scheme_of
 from .keys import Keys
+from .packing import pack_bytes
 
-logger = logging.getLogger("redlock_beat")
-
-#: What the world outside can do to us: always waited out, never fatal.
+#: What Redis and the network may raise: beat waits until it passes, and never ends because of it.
 TROUBLE = (RedisError, RedisClusterException, OSError)
 
 _CERTS = {"CERT_NONE": "none", "CERT_OPTIONAL": "optional", "CERT_REQUIRED": "required"}
-_QUERY = {
-    "db", "virtual_host", "username", "password", "ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile",
-    "ssl_check_hostname", "ssl_ca_path", "ssl_keyfile_password", "health_check_interval", "client_name",
-    "master_name",
-}  # fmt: skip
+_TLS = ("cert_reqs", "ca_certs", "certfile", "keyfile", "check_hostname", "ca_path", "keyfile_password")
+_QUERY = {"db", "virtual_host", "username", "password", "health_check_interval", "client_name", "master_name"} | {
+    f"ssl_{name}" for name in _TLS
+}
 
 
 class Target:
-    """Where the schedule lives: one parsed URL, and the clients made for it.
+    """Where the schedule is: one parsed URL, and the clients for it.
 
     >>> Target(Settings(url="redis://localhost:6379/3")).db
     3
@@ -61,15 +58,17 @@ class Target:
         return mask(self.settings.url)
 
     def client(self, timeout: float | None = None) -> Any:
-        """A new client with a pool of its own; nothing is connected before its first command."""
+        """A new client with a pool of its own; it connects with its first command."""
         options = dict(self.options)
         if timeout is not None:
             options["socket_timeout"] = options["socket_connect_timeout"] = timeout
-        return self._made(redis, options)
+        made = self._made(redis, options)
+        pack_bytes(made)
+        return made
 
     def check(self) -> None:
-        """Refuse at start what no client could be made with; nothing is connected."""
-        if not self.cluster:  # a client of a cluster asks it for its layout as it is made
+        """Refuse at start options that no client takes; nothing connects."""
+        if not self.cluster:  # a client of a cluster connects as it is made
             self.client()
 
     def async_client(self) -> Any:
@@ -86,7 +85,7 @@ class Target:
             raise InvalidSetting(f"redlock_beat_redis_options: {exc}") from None
 
     def _make(self, kind: ModuleType, options: dict[str, Any]) -> Any:
-        """A client of the package ``redis`` or of ``redis.asyncio``: they spell their classes alike."""
+        """A client of ``redis`` or of ``redis.asyncio``: both have classes of the same names."""
         master = options.pop("master_name", None)
         sentinel_options = options.pop("sentinel_kwargs", None) or {}
         if self.cluster:
@@ -94,7 +93,7 @@ class Target:
             options.pop("db", None)
             for name in ("host", "port"):
                 options.pop(name)
-            nodes = [cluster.ClusterNode(*address) for address in self._addresses(6379)]
+            nodes = [cluster.ClusterNode(*address) for address in self.addresses(6379)]
             return cluster.RedisCluster(startup_nodes=nodes, **options)
         if self.sentinel:
             if not master:
@@ -107,15 +106,15 @@ class Target:
             options.pop("port", None)
             known = {k: options[k] for k in ("socket_timeout", "socket_connect_timeout", "retry") if k in options}
             sentinel = sentinels.Sentinel(
-                self._addresses(26379), sentinel_kwargs={**known, **sentinel_options}, **options
+                self.addresses(26379), sentinel_kwargs={**known, **sentinel_options}, **options
             )
             return sentinel.master_for(master, kind.Redis)
         return kind.Redis(**options)
 
     def _parts(self) -> list[SplitResult]:
-        """The URLs, of which there may be several: of Sentinels or nodes of a cluster, else the first is the one.
+        """The parts of the URL; of several for Sentinels or a cluster, of the first one otherwise.
 
-        What is said of the database, the user or in the query of any of them holds for all.
+        A database, a user or a query in any of them holds for all.
         """
         texts = [one.strip() for one in self.settings.url.split(";") if one.strip()]
         found = [urlsplit(one if "://" in one else f"redis://{one}") for one in texts]
@@ -131,7 +130,8 @@ class Target:
             for one in found
         ]
 
-    def _addresses(self, port: int) -> list[tuple[str, int]]:
+    def addresses(self, port: int) -> list[tuple[str, int]]:
+        """Hosts and ports of the URLs; *port* where none is written."""
         return [(one.hostname or "localhost", one.port or port) for one in self._parts()]
 
     def _options(self) -> dict[str, Any]:
@@ -139,7 +139,8 @@ class Target:
         parts = self._parts()[0]
         query = dict(parse_qsl(parts.query))
         for name in sorted(set(query) - _QUERY):
-            logger.warning("The option %r of the Redis URL is not one of redis-py's and is ignored.", name)
+            words = "The option %(option)r of the Redis URL is not one of redis-py's. Beat ignores it."
+            log.warning("url.unknown_option", words, option=name)
             query.pop(name)
         options: dict[str, Any] = {
             "socket_timeout": settings.socket_timeout,
@@ -193,7 +194,7 @@ def _cert_reqs(value: Any) -> Any:
 
 
 def drop_connections(client: Any) -> None:
-    """Forget the connections of a client, so that the next command makes a new one (to the new master)."""
+    """Close the connections of a client, so that the next command makes a new one (to the new master)."""
     with contextlib.suppress(Exception):
         pool = getattr(client, "connection_pool", None)
         if pool is not None:
@@ -201,21 +202,25 @@ def drop_connections(client: Any) -> None:
 
 
 def node_of(client: Any, key: str) -> Any:
-    """The client of the very server that has a key: on Cluster one of many."""
+    """The client for the server that has a key: on a cluster one of many."""
     if hasattr(client, "get_node_from_key"):
         return client.get_redis_connection(client.get_node_from_key(key))
     return client
 
 
+#: Seconds between two attempts to reach Redis or the broker, at most.
+LONGEST_PAUSE = 1.0
+
+
 class Pauses:
     """Growing, jittered, bounded pauses between attempts.
 
-    >>> pauses = Pauses(1.0)
+    >>> pauses = Pauses()
     >>> 0 < pauses.next() < 0.2
     True
     """
 
-    def __init__(self, longest: float) -> None:
+    def __init__(self, longest: float = LONGEST_PAUSE) -> None:
         self._wait = tenacity.wait_exponential(multiplier=0.05, max=longest * 0.8) + tenacity.wait_random(
             0, longest * 0.2 if longest < 0.2 else 0.05
         )
@@ -230,51 +235,56 @@ class Pauses:
         return min(float(self._wait(state)), self._longest)
 
     def reset(self) -> None:
-        """Begin again with the shortest."""
+        """Begin again with the shortest pause."""
         self.attempts = 0
 
 
-#: Seconds between two attempts at most to bring a subscription to where the schedule is.
+#: Seconds between two attempts to move a subscription to where the schedule is, at most.
 LONGEST_MOVE = 30.0
 
 
 class Listener:
     """The one subscription of a process: the wake-up channel and the channel named after its token.
 
-    While it stands, others can tell that this process lives; a server drops it within milliseconds
-    of a crash. It never raises for what the network did: it waits, and subscribes again.
+    While it stands, others know that this process lives; a server drops it within milliseconds of a crash. It never
+    raises because of the network: it waits, and subscribes again.
 
-    On a cluster it is a sharded subscription (Redis 7, Valkey): the server ends it when the slot
-    moves. Redis 6.2 knows only the other kind, which stays where it was made.
+    On a cluster it is a sharded subscription (Redis 7, Valkey): the server ends it when the slot moves. Redis 6.2 has
+    only the other kind, which stays where it was made.
     """
 
     def __init__(self, target: Target, token: str) -> None:
         self.target = target
         self.token = token
         self.channels = (target.keys.wake, target.keys.beat(token))
-        #: Since when the subscription stands (monotonic); None while it does not.
+        #: Since when there is a subscription (monotonic); None while there is none.
         self.since: float | None = None
         self._client: Any = None
         self._sharded = target.cluster
         self._pubsub: Any = None
         self._confirmed: set[str] = set()
         self._retry_at = 0.0
-        self._pauses = Pauses(target.settings.retry_pause)
+        self._pauses = Pauses()
         self._move_at = 0.0
         self._moves = Pauses(LONGEST_MOVE)
         #: A wake-up that came while nobody waited.
         self._said: str | None = None
-        # When something was last heard, and the PING that is not answered yet.
+        # When the server last said something, and when the PING was sent that has no answer yet.
         self._heard = 0.0
         self._pinged: float | None = None
 
     @property
     def confirmed(self) -> bool:
-        """Whether the server confirmed both channels and the connection still stands."""
+        """Whether the server has confirmed both channels, and the connection is still there."""
         return self.since is not None
 
+    @property
+    def woken(self) -> bool:
+        """Whether a wake-up came while nobody waited."""
+        return self._said is not None
+
     def subscribe(self) -> bool:
-        """Subscribe if it is not so already; whether the subscription stands afterwards."""
+        """Subscribe unless there is a subscription; whether there is one afterwards."""
         if self._pubsub is not None or monotonic() < self._retry_at:
             return self.confirmed
         try:
@@ -282,7 +292,7 @@ class Listener:
             (pubsub.ssubscribe if self._sharded else pubsub.subscribe)(*self.channels)
             deadline = monotonic() + self.target.settings.socket_timeout
             while not self.confirmed and monotonic() < deadline:
-                self._take(pubsub.get_message(timeout=max(0.001, deadline - monotonic())))
+                self._handle(pubsub.get_message(timeout=max(0.001, deadline - monotonic())))
             if not self.confirmed:
                 raise redis.TimeoutError("the subscription was not confirmed in time")
             self._pauses.reset()
@@ -296,15 +306,15 @@ class Listener:
         if self._client is None:
             self._client = self.target.client()
         if self.target.cluster:
-            # This client runs no command that a node would answer with "moved": it has to ask.
+            # No node tells this client that a slot has moved: it has to ask.
             self._client.nodes_manager.initialize()
         return node_of(self._client, self.target.keys.lease).pubsub()
 
     def wait(self, seconds: float) -> str | None:
-        """Wait for a wake-up, for so many seconds at most; what it said, or None.
+        """Wait for a wake-up, for so many seconds at most; its text, or None.
 
-        "lost" is said when the subscription is, and "subscribed" when it stands again: what was
-        published meanwhile was not heard.
+        Also "lost" when the subscription is lost, and "subscribed" when it is there again: nobody heard what was
+        published meanwhile.
         """
         deadline = monotonic() + seconds
         said, self._said = self._said, None
@@ -318,7 +328,7 @@ class Listener:
                 time.sleep(min(left, max(0.001, self._retry_at - monotonic())))
                 continue
             try:
-                said = self._take(self._pubsub.get_message(timeout=max(0.0, left)))
+                said = self._handle(self._pubsub.get_message(timeout=max(0.0, left)))
                 self._ping()
             except TROUBLE as exc:
                 self._lost(exc)
@@ -330,13 +340,13 @@ class Listener:
         return heard
 
     def glance(self) -> bool:
-        """Hear what was said while nobody waited, without waiting; whether the subscription stands."""
+        """Read without waiting what came while nobody waited; whether there is a subscription."""
         if self._pubsub is not None:
             try:
                 for _ in range(10_000):
                     if not self._ready():
                         break
-                    self._said = self._take(self._pubsub.get_message(timeout=0)) or self._said
+                    self._said = self._handle(self._pubsub.get_message(timeout=0)) or self._said
                 self._ping()
             except TROUBLE as exc:
                 self._lost(exc)
@@ -346,7 +356,7 @@ class Listener:
         connection = getattr(self._pubsub, "connection", None)
         return connection is not None and bool(connection.can_read(timeout=0))
 
-    def _take(self, message: Any) -> str | None:
+    def _handle(self, message: Any) -> str | None:
         if message is None:
             return None
         self._heard, self._pinged = monotonic(), None
@@ -356,13 +366,13 @@ class Listener:
             if self._confirmed.issuperset(self.channels):
                 self.since = monotonic()
         elif kind in ("unsubscribe", "sunsubscribe"):
-            raise redis.ConnectionError("the server has ended the subscription: the slot lives elsewhere now")
+            raise redis.ConnectionError("the server has ended the subscription: the slot is elsewhere now")
         elif kind in ("message", "smessage"):
             return str(message["data"])
         return None
 
     def _ping(self) -> None:
-        """Once a TTL without a word, ask: a connection may be open at this end only."""
+        """Ask after a TTL without a message: the connection may be open at this end only."""
         now, settings = monotonic(), self.target.settings
         if self._pinged is not None:
             if now - self._pinged > settings.socket_timeout:
@@ -372,28 +382,32 @@ class Listener:
             self._pinged = now
 
     def arrived(self) -> None:
-        """It is where the schedule is: a script has seen it there."""
+        """Note that the subscription is where the schedule is: a script sees it there."""
         self._moves.reset()
 
     def move(self) -> None:
-        """It stands, but no script sees it where the schedule is: make it anew there, now or after a pause."""
+        """No script sees the subscription where the schedule is: subscribe there, now or after a pause."""
         if monotonic() < self._move_at:
             return
         self._move_at = monotonic() + self._moves.next()
         if self._moves.attempts == 6:
-            logger.warning(
+            log.warning(
+                "subscription.elsewhere",
                 "The server that holds the schedule does not see this beat's wake-up subscription (does a proxy keep "
                 "subscriptions on another server?). Nothing is lost: edits take effect at the next renewal, and a "
-                "leader that dies is replaced after the TTL."
+                "leader that dies is replaced after the TTL.",
             )
         else:
-            logger.debug("The wake-up subscription is not where the schedule is (a failover?); subscribing again.")
+            words = "The wake-up subscription is not where the schedule is (a failover?). Beat subscribes again."
+            log.debug("subscription.moved", words)
         self.close()
         self.subscribe()
 
     def _lost(self, exc: BaseException) -> None:
         if self.confirmed:
-            logger.debug("The wake-up subscription was lost (%s); subscribing again.", mask(exc))
+            log.debug(
+                "subscription.lost", "The wake-up subscription is lost (%(why)s). Beat subscribes again.", why=mask(exc)
+            )
         self.close()
         self._retry_at = monotonic() + self._pauses.next()
 

@@ -1,16 +1,17 @@
-"""One message in the outbox, as a value and as the text it is in Redis.
+"""One message in the outbox, as a value and as a text in Redis.
 
-The text is ``epoch head``, and on a line of its own the call to publish. The head is a JSON list; what
-an older release left out of it has a default here, so that items outlive an upgrade.
+The text is ``epoch head``, and on a line of its own the call to publish. The head is a JSON list; what an older release
+leaves out of it has a default here, so that items outlive an upgrade.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-#: In the place of a manual item: it can only be published as it is.
+#: In the place of a manual item: nobody can render this message anew.
 AS_IT_IS = "-"
 
 _dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
@@ -31,32 +32,46 @@ class Item:
     #: The entry as it was claimed; no uid when it is gone since then, as one-shots are.
     uid: str = ""
     revision: int = 0
-    #: When it was claimed; 0 where an older release has not said so.
+    #: When it was claimed; 0 in an item of an older release.
     at: int = 0
     #: The manual item that has this occurrence rendered anew; '' for a slot of the schedule's own.
     again: str = ""
-    #: When it was to be sent, jitter included, and its task; not known after a takeover.
+    #: When it was to be sent, jitter included, and its task; unknown after a takeover.
     due: int | None = None
     task: str = ""
-    #: Times the broker has refused this very message.
+    #: The labels of the entry; not known after a takeover, either.
+    labels: Mapping[str, str] = field(default_factory=dict)
+    #: The call as its template has filled it in, from which a publisher may write it; None when it was not, and after a
+    #: takeover.
+    filled: Any = None
+    #: How often the broker has refused this very message.
     attempts: int = 0
-    #: Publish it by itself: it was under way when a connection was lost, or may be why a channel was closed.
+    #: Whether to publish it alone: it was under way when a connection was lost, or may be why a channel was closed.
     alone: bool = False
-    #: Times a connection was lost under it, and how many messages the broker had taken the last time.
+    #: How often a connection was lost under it, and how many messages the broker had taken the last time.
     losses: int = 0
     lost_at: int = 0
-    #: At most once: a take was answered by silence, so whether the item is ours is unknown.
+    #: At most once: Redis did not answer when this beat took the item, so it is unknown whether it has it.
     unclear: bool = False
-    #: On the strength of which term it is to be published. A new term reads the outbox itself, so what
-    #: the publisher still has in hand of the one before is left to that.
+    #: The term that it is published for. A new term reads the outbox itself, so the publisher forgets items of the
+    #: one before.
     term: Any = None
 
 
 def stamp(
-    epoch: int, name: str, nominal: int, id_: str, at_most_once: bool, row: list[Any], call: str,
-    uid: str = "", revision: int = 0, at: int = 0, again: str = "",
-) -> str:  # fmt: skip
-    """An item as it stands in Redis.
+    epoch: int,
+    name: str,
+    nominal: int,
+    id_: str,
+    at_most_once: bool,
+    row: list[Any],
+    call: str,
+    uid: str = "",
+    revision: int = 0,
+    at: int = 0,
+    again: str = "",
+) -> str:
+    """The text of an item in Redis.
 
     >>> unstamp("i:0", stamp(7, "mail", 5, "i", False, ["is", "sent"], "{}", "u", 2)).revision
     2
@@ -79,9 +94,7 @@ def unstamp(item_id: str, stamped: str) -> Item:
             str(word).encode("utf-8", "surrogateescape")
         if not isinstance(row, list) or len(row) % 2:
             raise TypeError(f"{row!r} is no row")
-        return Item(
-            item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), call,
-            str(uid), int(revision), int(at), str(again),
-        )  # fmt: skip
+        entry = (str(uid), int(revision), int(at), str(again))
+        return Item(item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), call, *entry)
     except (IndexError, TypeError) as exc:
         raise ValueError(f"not an item of the outbox: {exc}") from None

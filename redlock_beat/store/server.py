@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .client import TROUBLE, node_of
 from .store import Store
 
-#: Every command that is used on the schedule's Redis, with arguments that do no harm. ``{}`` is a key
-#: of the schedule's, used by nothing else; ``{channel}`` one of its channels.
-COMMANDS: tuple[tuple[str, ...], ...] = (
-    ("TIME",), ("INFO", "server"), ("GET", "{}"), ("GETDEL", "{}"), ("SET", "{}", "1", "PX", "1000"),
-    ("PEXPIRE", "{}", "1000"), ("PTTL", "{}"), ("DEL", "{}"), ("INCR", "{}"), ("DEL", "{}"),
-    ("HSET", "{}", "a", "1"), ("HGET", "{}", "a"), ("HMGET", "{}", "a"), ("HEXISTS", "{}", "a"), ("HLEN", "{}"),
-    ("HGETALL", "{}"), ("HSCAN", "{}", "0"), ("HINCRBY", "{}", "a", "1"), ("HDEL", "{}", "a"), ("DEL", "{}"),
-    ("ZADD", "{}", "1", "a"), ("ZCARD", "{}"), ("ZSCAN", "{}", "0"), ("ZSCORE", "{}", "a"), ("ZMSCORE", "{}", "a"),
-    ("ZCOUNT", "{}", "0", "1"),
-    ("ZRANGE", "{}", "0", "0"), ("ZRANGEBYSCORE", "{}", "0", "1"), ("ZREM", "{}", "a"), ("DEL", "{}"),
-    ("XADD", "{}", "MAXLEN", "~", "10", "*", "a", "1"), ("XRANGE", "{}", "-", "+"), ("XREVRANGE", "{}", "+", "-"),
-    ("XTRIM", "{}", "MAXLEN", "~", "10"), ("XREAD", "STREAMS", "{}", "0"), ("DEL", "{}"),
-    ("LPUSH", "{}", "a"), ("LREM", "{}", "1", "a"), ("DEL", "{}"),
-    ("PUBLISH", "{channel}", "doctor"), ("PUBSUB", "NUMSUB", "{channel}"), ("EVAL", "return 1", "0"),
-    ("EVALSHA", "0" * 40, "0"), ("SCRIPT", "LOAD", "return 1"),
-)  # fmt: skip
+_COMMANDS = """
+    TIME; INFO server; GET {}; GETDEL {}; SET {} 1 PX 1000; PEXPIRE {} 1000; PTTL {}; DEL {}; INCR {}; DEL {};
+    HSET {} a 1; HGET {} a; HMGET {} a; HSTRLEN {} a; HEXISTS {} a; HLEN {}; HGETALL {}; HSCAN {} 0; HRANDFIELD {} 1;
+    HINCRBY {} a 1; HDEL {} a; DEL {};
+    ZADD {} 1 a; ZCARD {}; ZSCAN {} 0; ZSCORE {} a; ZMSCORE {} a; ZCOUNT {} 0 1; ZRANGE {} 0 0;
+    ZRANGEBYSCORE {} 0 1; ZREM {} a; ZREMRANGEBYSCORE {} 0 1; ZREMRANGEBYRANK {} 0 0; EXISTS {}; DEL {};
+    XADD {} MAXLEN ~ 10 * a 1; XRANGE {} - +; XREVRANGE {} + -; XTRIM {} MAXLEN ~ 10; XREAD STREAMS {} 0; DEL {};
+    LPUSH {} a; LREM {} 1 a; DEL {};
+    PUBLISH {channel} doctor; PUBSUB NUMSUB {channel}; EVAL "return 1" 0; EVALSHA 0000 0; SCRIPT LOAD "return 1"
+"""
+#: Every command that is used on the schedule's Redis, with arguments that do no harm. ``{}`` is a key of the
+#: schedule's, used by nothing else; ``{channel}`` one of its channels.
+COMMANDS = tuple(tuple(shlex.split(one)) for one in _COMMANDS.split(";"))
 #: Commands that are used and cannot be tried as the others.
 UNTRIED = ("SUBSCRIBE", "UNSUBSCRIBE", "PING", "SELECT", "CLIENT")
 #: What is used besides on a cluster, and those for sharded pub/sub, which Redis 6.2 does not have.
@@ -37,7 +35,7 @@ _BROKER = ("LLEN", "MULTI", "EXEC", "SADD", "SMEMBERS", "LPUSH", "PEXPIRE", "PUB
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """What this user may do."""
+    """What the user of the schedule's Redis may do."""
 
     #: The commands that are refused.
     refused: Sequence[str]
@@ -46,7 +44,7 @@ class Permissions:
 
 
 def permissions(store: Store) -> Permissions:
-    """Try every command that is used; on a key that nothing else uses."""
+    """Try every command that beat uses, on a key that nothing else uses."""
     key = store.keys.request(f"doctor-{secrets.token_hex(6)}")
     channel = store.keys.beat("doctor")
     sharded = store.target.cluster
@@ -70,9 +68,9 @@ def keeps_every_change(store: Store) -> bool:
 
 
 def minimal_rule(prefix: str, queues: Sequence[str] = (), *, cluster: bool = False, sharded: bool = False) -> str:
-    """The smallest ACL rule that a user for the schedule's Redis needs; with *queues*, to send to them, too.
+    """The smallest ACL rule for a user of the schedule's Redis, who also sends to *queues*.
 
-    On a *cluster*, with *sharded* pub/sub from Redis 7 on, it needs more.
+    A *cluster* needs more, and so does *sharded* pub/sub (from Redis 7 on).
 
     >>> minimal_rule("redlock-beat").split()[:2]
     ['resetchannels', '~{redlock-beat}:*']

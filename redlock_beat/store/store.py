@@ -1,6 +1,6 @@
-"""One typed method per request; nothing else talks to the schedule's Redis.
+"""Sends requests, with one typed method for each; nothing else talks to the schedule's Redis.
 
-Repeating any of these is harmless: a write compares what it was made from, or carries a request id.
+Repeating any of them is harmless: a write compares what it was made of, or carries a request id.
 """
 
 from __future__ import annotations
@@ -12,17 +12,13 @@ from typing import Any
 from ..clock import score
 from . import lua, requests
 from .client import Target
-from .requests import PAGE, Asking, Request, T
-from .values import KEEP, Conflict, Drop, Due, Edit, Fence, Hello, Look, Occurrence, SetAside, Stored
+from .digests import said
+from .requests import PAGE, Operation, Request, T
+from .values import KEEP, Conflict, Drop, Due, Edit, Fence, Hello, Look, Quarantined, Stored
 
 
-class Store:
-    """The schedule's Redis, one method per request.
-
-    >>> from ..settings import Settings
-    >>> Store(Target(Settings(url="redis://localhost"))).keys.due
-    '{redlock-beat}:due'
-    """
+class BaseStore:
+    """Sends requests to the schedule's Redis."""
 
     def __init__(self, target: Target, client: Any = None) -> None:
         self.target = target
@@ -34,7 +30,7 @@ class Store:
 
     @cached_property
     def client(self) -> Any:
-        """A cluster's is made when it is first used: it connects at once, and what fails then is tried again."""
+        """The client of a cluster, made when it is first used: it connects as it is made, and that may fail."""
         return self.target.client()
 
     def run(self, request: Request[T]) -> T:
@@ -49,12 +45,12 @@ class Store:
         return request.answer(pipe.execute())
 
     def close(self) -> None:
-        """Close the connections; they are made again when they are needed."""
+        """Close the connections; the next request makes new ones."""
         if "client" in self.__dict__:  # that of a cluster may never have been made
             self.client.close()
 
-    def ask(self, asking: Asking[T]) -> T:
-        """Take every request that something asks for; what it ends with."""
+    def ask(self, asking: Operation[T]) -> T:
+        """Carry out an operation; its result."""
         try:
             request = next(asking)
             while True:
@@ -68,6 +64,15 @@ class Store:
         if script is None:
             script = self._scripts[name] = self.client.register_script(lua.source(name))
         return script(keys=keys, args=args)
+
+
+class Store(BaseStore):
+    """The schedule's Redis, one method per request.
+
+    >>> from ..settings import Settings
+    >>> Store(Target(Settings(url="redis://localhost"))).keys.due
+    '{redlock-beat}:due'
+    """
 
     # --- first contact ---
 
@@ -91,37 +96,36 @@ class Store:
         """Who leads; writes the heartbeat of this replica when one is given."""
         return self.run(requests.look(self.keys, token, heartbeat))
 
-    def acquire(self, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = "") -> tuple[Fence | str, bool]:
+    def acquire(
+        self, token: str, ttl_ms: int, owner: str, lowest: int, steal: str = ""
+    ) -> tuple[Fence | str, bool, bool]:
         """Stand for election: the fence of the term, or the text of the lease that another holds.
 
-        And whether the server sees the own subscription.
+        And whether the server sees the own subscription, and whether everything is held.
         """
         return self.run(requests.acquire(self.keys, token, ttl_ms, owner, lowest, steal))
 
-    def renew(self, fence: Fence, ttl_ms: int | None = None) -> None:
-        """Renew the term, perhaps for longer; :class:`Deposed` when it is over."""
-        self.run(requests.renew(self.keys, fence, ttl_ms))
+    def renew(self, fence: Fence, ttl_ms: int | None = None) -> bool:
+        """Renew the term, perhaps for longer; whether it allows to send. :class:`Deposed` when it is over."""
+        return self.run(requests.renew(self.keys, fence, ttl_ms))
 
     def release(self, fence: Fence | None, token: str) -> bool:
         """Give the term back and tell the others."""
         return self.run(requests.release(self.keys, fence, token))
 
     def introduce(self, fence: Fence, application: str) -> str:
-        """Leave the application's name where none stands; the name that stands there."""
+        """Write the application's name where there is none; the name that is there."""
         return self.run(requests.introduce(self.keys, fence, application))
 
     def note_loss(self, what: str, seconds: int) -> None:
-        """Keep for so long what Redis has lost. Unfenced: whoever notices it is right."""
+        """Record for so long what Redis has lost. Unfenced: whoever notices it is right."""
         self.client.set(self.keys.loss, what, ex=seconds)
 
     # --- dispatch ---
 
-    def due(self, fence: Fence, limit: int, token: str = "", heartbeat: str = "", *, skip: int = 0) -> Due:
-        """What is due now; :class:`Deposed` when the term is over. Carries a heartbeat along.
-
-        *skip* leaves out the first that are due.
-        """
-        return self.run(requests.due(self.keys, fence, limit, token, heartbeat, skip))
+    def due(self, fence: Fence, limit: int, token: str = "", heartbeat: str = "") -> Due:
+        """What is due now; :class:`Deposed` when the term is over. Carries a heartbeat along."""
+        return self.run(requests.due(self.keys, fence, limit, token, heartbeat))
 
     def definitions(self, names: Sequence[str]) -> list[str | None]:
         """The definitions of some entries."""
@@ -130,15 +134,8 @@ class Store:
             found.extend(self.client.hmget(self.keys.entries, list(names[i : i + 1000])))
         return found
 
-    def commit(
-        self, fence: Fence, occurrences: Sequence[Occurrence], broker_db: int, token: str, heartbeat: str
-    ) -> list[str]:
-        """Turn due occurrences into sent ones; what became of each."""
-        size = self.settings.ledger_size
-        return self.run(requests.commit(self.keys, fence, occurrences, size, broker_db, token, heartbeat))
-
-    def quarantine(self, fence: Fence, entries: Sequence[SetAside]) -> int:
-        """Set entries aside; how many were, for one that has changed meanwhile is not."""
+    def quarantine(self, fence: Fence, entries: Sequence[Quarantined]) -> int:
+        """Note entries in quarantine; how many, for one that has changed meanwhile is left alone."""
         return self.run(requests.quarantine(self.keys, fence, entries, self.settings.ledger_size))
 
     def drop_manual(self, fence: Fence, items: Sequence[Drop]) -> None:
@@ -152,7 +149,7 @@ class Store:
         return {item for item, when in zip(items, scores, strict=True) if when is not None}
 
     def manual_at(self, instant: int, count: int) -> list[str]:
-        """Some of the manual items that wait for an instant."""
+        """Some of the manual items of an instant."""
         at = score(instant)
         return list(self.client.zrangebyscore(self.keys.manual, at, at, 0, count))
 
@@ -165,14 +162,24 @@ class Store:
         return self.run(requests.pairs(self.keys.quarantine, cursor, 100))
 
     def acquit(self, *names: str) -> None:
-        """Take entries out of quarantine: they work again."""
+        """Take entries out of quarantine, which work again."""
         if names:
             self.client.hdel(self.keys.quarantine, *names)
+
+    # --- runs that others have taken the place of ---
+
+    def cancelling(self) -> dict[str, bool]:
+        """Runs that are to be revoked, and whether to terminate them."""
+        return {str(id_): end == "1" for id_, end in self.client.hgetall(self.keys.cancelling).items()}
+
+    def forget_cancelling(self, id_: str) -> None:
+        """A run was revoked."""
+        self.client.hdel(self.keys.cancelling, id_)
 
     # --- slow entries: noted unfenced, even by a deposed leader ---
 
     def note_slow(self, name: str) -> int:
-        """Note that rendering an entry overran; how often that has been."""
+        """Note that rendering an entry overran; how often that was."""
         return int(self.client.hincrby(self.keys.slow, name, 1))
 
     def forget_slow(self, name: str) -> None:
@@ -194,6 +201,15 @@ class Store:
                 yield found[i], found[i + 1]
             if cursor == "0":
                 return
+
+    def claimed(self, item_ids: Sequence[str]) -> set[str]:
+        """Which of these items are in the outbox."""
+        there = set()
+        for at in range(0, len(item_ids), 500):
+            page = list(item_ids[at : at + 500])
+            found = self.client.hmget(self.keys.outbox, page)
+            there |= {id_ for id_, item in zip(page, found, strict=True) if item is not None}
+        return there
 
     def outbox_take(self, fence: Fence, item_id: str, item: str) -> bool:
         """Take an item out before it is published at most once; whether this beat may publish it."""
@@ -228,9 +244,12 @@ class Store:
         fence: Fence | None = None,
         each: bool = False,
         config: str = KEEP,
+        log_size: int = 0,
     ) -> Conflict | list[int]:
         """Apply edits; see :func:`redlock_beat.store.requests.edit`."""
-        return self.run(requests.edit(self.keys, edits, request=request, fence=fence, each=each, config=config))
+        return self.run(
+            requests.edit(self.keys, edits, request=request, fence=fence, each=each, config=config, log_size=log_size)
+        )
 
     def read(self, names: Sequence[str]) -> tuple[int, list[Stored]]:
         """Redis's time, and some entries as they stand at that instant."""
@@ -243,31 +262,29 @@ class Store:
     # --- the configuration ---
 
     def config(self) -> str | None:
-        """Version and digest of the configuration as last synced."""
+        """Version and digest of the configuration at the last sync."""
         got = self.client.get(self.keys.config)
         return None if got is None else str(got)
 
     def config_mark(self, fence: Fence, begun: str, mark: str) -> bool:
-        """The configuration is synced; False when Redis no longer has what the sync began with."""
+        """Mark the configuration as synced; False when Redis no longer has what the sync began with."""
         return self.run(requests.config_mark(self.keys, fence, begun, mark))
 
     def left_out(self) -> str | None:
-        """What the last sync said of the configured entries that are not in force; None when all are."""
+        """The last sync's record of configured entries that are not in force; None when all are."""
         got = self.client.get(self.keys.left_out)
         return None if got is None else str(got)
 
     def leave_out(self, fence: Fence, record: str) -> None:
-        """Say which configured entries are not in force, and why ('' when all are)."""
+        """Record which configured entries are not in force, and why ('' when all are)."""
         self.run(requests.leave_out(self.keys, fence, record))
 
     def configured(self, names: Sequence[str] | None = None) -> dict[str, str]:
         """Name -> digest of what the configuration last said, of some names or of all; read in pages."""
-        if names is None:
-            return dict(self.client.hscan_iter(self.keys.configured, count=1000))
-        return self._fields(self.keys.configured, names)
+        return self.ask(said(self.keys, names))
 
     def archived(self, names: Sequence[str]) -> dict[str, str]:
-        """What stands in the archive under these names."""
+        """What the archive has under these names."""
         return self._fields(self.keys.archive, names)
 
     def _fields(self, key: str, names: Sequence[str]) -> dict[str, str]:
@@ -285,7 +302,7 @@ class Store:
         return dict(self.client.hgetall(self.keys.beats))
 
     def forget_beats(self, tokens: Iterable[str]) -> None:
-        """Remove the heartbeats of replicas that are long gone."""
+        """Remove the heartbeats of replicas."""
         gone = list(tokens)
         if gone:
             self.client.hdel(self.keys.beats, *gone)

@@ -1,13 +1,16 @@
 -- Stand for election: take the lease when it is free, or steal it from a process that is gone.
 -- Who is not seen here itself steals nothing: its own subscription is somewhere else, and so is the holder's, perhaps.
--- KEYS: lease, epoch
+-- KEYS: lease, epoch, hold
 -- ARGV: token, ttl in ms, owner, lowest epoch seen, lease text to steal ('' for none)
--- returns: {1, epoch, lease text, 1 when the own subscription is seen here} or {0, ms left, lease text, the same}
+-- returns: {1, epoch, lease text, 1 when the own subscription is seen here, 1 while everything is held} or
+--   {0, ms left, lease text, 1 when the own subscription is seen here}
 -- include: words
 -- include: presence
+-- include: held
 local lease, epochs = KEYS[1], KEYS[2]
 local own, ttl, owner, lowest, stolen = word(), word(), word(), tonumber(word()), word()
 local seen = present(lease, own)
+local all_held = held_until(KEYS[3]) and 1 or 0
 local held = redis.call('GET', lease)
 if held then
   local token, epoch = string.match(held, '^(%S+) (%d+) ')
@@ -16,7 +19,7 @@ if held then
     -- older still has: terms that others had since have a higher epoch.
     if tonumber(epoch) >= lowest then
       redis.call('PEXPIRE', lease, ttl)
-      return {1, tonumber(epoch), held, seen and 1 or 0}
+      return {1, tonumber(epoch), held, seen and 1 or 0, all_held}
     end
   else
     local gone = seen and held == stolen and not present(lease, string.match(held, '^%S*'))
@@ -31,4 +34,4 @@ if epoch <= lowest then
 end
 local text = own .. ' ' .. string.format('%d', epoch) .. (seen and ' seen ' or ' unseen ') .. owner
 redis.call('SET', lease, text, 'PX', ttl)
-return {1, epoch, text, seen and 1 or 0}
+return {1, epoch, text, seen and 1 or 0, all_held}

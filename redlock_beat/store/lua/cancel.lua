@@ -1,16 +1,20 @@
--- Cancel manual items that wait, and say so in the ledger. Anyone may: a leader that has one in hand finds it gone.
--- KEYS: manual, ledger
--- ARGV: ledger size, how many items, the items, words of the ledger row: how many, the words (its count is added)
+-- Cancel manual items that wait, and say so in the ledger and in the edit log. Anyone may: a leader that has one in hand finds it gone.
+-- KEYS: manual, ledger, edit log
+-- ARGV: ledger size, size of the edit log, how many items, the items, the row of each: how many words, the words (their
+--   count is added)
 -- returns: how many were there
 -- include: words
 -- include: ledger
-local manual, ledger = KEYS[1], KEYS[2]
-local ledger_size, items, row = word(), words(), words()
+local manual, ledger, edit_log = KEYS[1], KEYS[2], KEYS[3]
+local ledger_size, log_size, items, row, log_row = word(), word(), words(), words(), words()
 local gone = 0
 for _, item in ipairs(items) do gone = gone + redis.call('ZREM', manual, item) end
 if gone > 0 then
-  row[#row + 1] = 'count'
-  row[#row + 1] = gone
+  for _, one in ipairs({row, log_row}) do
+    one[#one + 1] = 'count'
+    one[#one + 1] = gone
+  end
   note(ledger, ledger_size, row)
+  note(edit_log, log_size, log_row)
 end
 return gone

@@ -3,7 +3,7 @@
 -- ARGV: the fence, ledger size, how many, then for each:
 --   name, expected state ('' for none), report, score to try again at ('' to leave `due`), state then,
 --   words of its ledger row: how many, the words
--- returns: how many were set aside; one that has changed meanwhile is not
+-- returns: how many were noted; one that has changed meanwhile is left alone
 -- include: fence
 -- include: ledger
 -- include: place

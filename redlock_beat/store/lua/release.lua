@@ -8,7 +8,13 @@
 local beats = KEYS[3]
 local token, channel = word(), word()
 redis.call('HDEL', beats, token)
-if lease_text == '' or not term_holds() then return 0 end
+if lease_text == '' then  -- it knows of no term, and may hold one: it was told to end before it read that it had won
+  local own, won = string.match(redis.call('GET', lease) or '', '^(%S+) (%S+) ')
+  if own ~= token then return 0 end
+  epoch = won
+elseif not term_holds() then
+  return 0
+end
 redis.call('DEL', lease)
 local next_epoch = redis.pcall('INCR', epochs)
 if type(next_epoch) == 'number' and next_epoch <= tonumber(epoch) then  -- the counter was lost: it still only grows

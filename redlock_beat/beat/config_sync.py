@@ -1,26 +1,26 @@
-"""``beat_schedule`` -> Redis, by the leader alone, three-way.
+"""The sync: the leader brings Redis up to the configuration.
 
-For each name three things are compared: what the configuration said before (``configured``), what
-it says now, and what stands in Redis. One digest over the whole configuration skips an unchanged
-one; otherwise only what changed is written, in pages, between which the loop goes on dispatching.
+For each name it compares three things: what the configuration said before (``configured``), what it says now, and what
+Redis has. One digest over the whole configuration skips an unchanged one; otherwise the leader writes only what
+changed, in pages, and sends what is due between two of them.
 
 ==========  ==========  ===============  ============================================================
 before      now         in Redis         what happens
 ==========  ==========  ===============  ============================================================
 --          there       --               created; revived, when the archive has it
 --          there       configured       the configuration wins (an older Redis came back without the mark)
---          there       made at runtime  left alone, and said to be left out
+--          there       made at runtime  left alone, and reported as left out
 there       the same    anything         nothing: an edit, a pause, a removal at runtime stays
 there       changed     configured       the configuration wins; uid, count and phase stay
-there       changed     made at runtime  left alone, and said to be left out
+there       changed     made at runtime  left alone, and reported as left out
 there       changed     --               created
 there       --          configured, --   archived with its state, and whether it was removed at runtime
 there       --          made at runtime  left alone; what the configuration said before is forgotten
 ==========  ==========  ===============  ============================================================
 
-What is left out gets no mark in ``configured``: it is new or changed until it is in force. So it comes
-into force when the entry in its place is removed, or when its next slot can be computed: tried again
-every so often, by the next leader, and after a restart.
+What is left out gets no mark in ``configured``, so it counts as new or changed until it is in force. The leader tries
+it again every so often, and so does the next one: it comes into force when the entry in its place is removed, or when
+its next slot can be computed.
 """
 
 from __future__ import annotations
@@ -31,14 +31,19 @@ import logging
 import secrets
 from collections.abc import Collection, Generator, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from ..clock import MICROS, score
 from ..entries.codec import compact, decode
+from ..entries.document import differences
 from ..entries.entry import Entry
 from ..entries.policies import act_at, next_slot
 from ..entries.state import State, parse_state
 from ..errors import InvalidSchedule, mask, traceback_of
-from ..schedule.configuration import Configuration, Configured
+from ..log import log
+from ..recurrence import Calendars
+from ..schedule.configuration import Configuration, ConfiguredEntry
+from ..schedule.edit_log import Signature
 from ..schedule.edits import created, readable, updated
 from ..settings import Settings
 from ..store.requests import PAGE
@@ -47,13 +52,11 @@ from ..store.values import ABSENT, ANY, DROP, Edit, Stored
 from .lease import Lease, Term
 from .usercode import UserCode, UserError
 
-logger = logging.getLogger("redlock_beat")
-
-#: An entry that left the configuration and came back within this time is a roll-out that flapped:
-#: what came due meanwhile falls under its policy. Later, it counts from now.
+#: When an entry leaves the configuration and comes back within this time, a roll-out has flapped: its policy
+#: `missed` decides about what came due meanwhile. After a longer time the entry counts from now.
 FLAP = 3600 * MICROS
 
-#: Rounds of one sync after the first: the next finds nothing to be written, unless Redis loses something meanwhile.
+#: Rounds of one sync after the first, at most. Unless Redis loses something meanwhile, the next finds nothing to write.
 ROUNDS = 20
 
 #: Names in the record of what is left out, and characters of each reason.
@@ -61,7 +64,7 @@ NAMED, REASON = 100, 300
 
 
 class ConfigSync:
-    """Brings Redis up to the configuration, a page at a time."""
+    """Brings Redis up to the configuration, page by page."""
 
     def __init__(
         self, settings: Settings, store: Store, lease: Lease, configuration: Configuration, code: UserCode
@@ -75,13 +78,18 @@ class ConfigSync:
         self.left_out: dict[str, str] = dict(configuration.errors)
         self._done = False
         self._said: str | None = None
-        #: What was left in Redis as the configuration's mark: another one there says that Redis has lost something.
+        # Whether each edit of this round has a row of its own in the edit log.
+        self._one_by_one = True
+        #: The mark of the configuration that this sync left in Redis; when Redis has another, it has lost something.
         self.mark = ""
 
     @property
     def _catching_up(self) -> tuple[int, float | None]:
-        """What :func:`~redlock_beat.entries.policies.plan` takes from the settings."""
+        """What :func:`~redlock_beat.entries.policies.plan` needs of the settings."""
         return self.settings.catchup_limit, self.settings.cron_grace
+
+    def _readable(self, stored: Stored, now: int) -> Entry | None:
+        return readable(stored, now, self.configuration.calendars)
 
     @property
     def _ours(self) -> str:
@@ -94,18 +102,18 @@ class ConfigSync:
 
     @property
     def unfinished(self) -> bool:
-        """Whether to go on after a while: something broke, or is left out for a reason that may pass."""
+        """Whether to go on after a while: something failed, or is left out for a reason that may pass."""
         return not self._done or bool(self._waiting())
 
     def lost(self, mark: str) -> bool:
-        """Whether another mark stands in Redis than the one that was left there."""
+        """Whether Redis has another mark than this sync left there."""
         return self._done and mark != self.mark
 
     def _waiting(self) -> list[str]:
         return [name for name in self.left_out if name in self.configuration.entries]
 
     def again(self, term: Term) -> Iterator[None]:
-        """Try once more what was left out, and yield after each page."""
+        """Try again what is left out, and yield after each page."""
         if not self._done:
             yield from self.run(term)
             return
@@ -118,8 +126,7 @@ class ConfigSync:
     def run(self, term: Term) -> Iterator[None]:
         """Write what changed, and yield after each page.
 
-        It goes round until a look finds nothing to be written: what a Redis that came back older has lost
-        meanwhile is written in the next round.
+        It repeats until a round finds nothing to write: what Redis has lost meanwhile, it writes in the next round.
         """
         self._done = False
         known, self._said = self.store.config(), self.store.left_out()
@@ -133,24 +140,26 @@ class ConfigSync:
             found = yield from self._round(term, self._waiting())
             if any(found):
                 continue
-            self._publish(term)  # before the mark: who finds that, and nothing said to be left out, looks no further
+            self._publish(term)  # before the mark: a beat that finds the mark, and nothing left out, skips the sync
             if self.store.config_mark(term.fence, self.mark, self._ours):
                 break
         else:
             raise RuntimeError(f"{ROUNDS} rounds have not brought Redis up to the configuration")
         self.mark, self._done = self._ours, True
         if written or gone:
-            logger.info("Configuration synced: %d entries new or changed, %d gone.", written, len(gone))
+            words = "The configuration is synced: %(entries)d entries are new or changed, %(count)d are gone."
+            log.info("config.synced", words, entries=written, count=len(gone))
 
     def _round(self, term: Term, leave: Collection[str]) -> Generator[None, None, tuple[list[str], list[str]]]:
-        """Write what differs; which those were."""
-        # A text of this round's own: where it no longer stands at the end, Redis has lost what was written.
+        """Write what differs; the names that are new or changed, and those that are gone."""
+        # Each round has a mark of its own: when Redis has another at the end, it has lost what was written.
         self.mark = f"{self._version}:~{secrets.token_hex(8)}"
         self.store.edit([], fence=term.fence, config=self.mark)
         before = self.store.configured()
         there = self.configuration.entries
         fresh = [name for name, one in there.items() if before.get(name) != one.digest and name not in leave]
         gone = [name for name in before if name not in there and name not in self.configuration.errors]
+        self._one_by_one = len(fresh) + len(gone) <= PAGE
         for page in _pages(fresh):
             yield from self._write(term, page, before)
         for page in _pages(gone):
@@ -158,7 +167,7 @@ class ConfigSync:
         return fresh, gone
 
     def _publish(self, term: Term) -> None:
-        """Let everybody know what is left out."""
+        """Record in Redis what is left out."""
         names = sorted(self.left_out)
         record = ""
         if names:
@@ -171,21 +180,24 @@ class ConfigSync:
     def _leave_out(self, name: str, why: str, *, level: int = logging.ERROR) -> None:
         if self.left_out.get(name) != why:
             self.left_out[name] = why
-            logger.log(level, "beat_schedule[%r] is left out: %s. It is tried again.", name, mask(why))
+            words = "beat_schedule[%(entry)r] is left out: %(why)s. Beat tries it again."
+            log.at(level, "config.left_out", words, entry=name, why=mask(why))
 
     def _older(self, known: str) -> bool:
         theirs, ours = known.split(":", 1)[0], self.settings.config_version
         if not theirs or (ours is not None and ours >= int(theirs)):
             return False
-        logger.warning(
-            "The schedule was synced by configuration version %s and this beat's redlock_beat_config_version is %s: "
-            "it dispatches, and leaves the configured entries as they are.",
-            theirs, "not set" if ours is None else ours,
-        )  # fmt: skip
+        log.warning(
+            "config.older",
+            "The schedule has configuration version %(schedule_version)s, and redlock_beat_config_version of this "
+            "beat is %(version)s. This beat sends what is due and leaves the configured entries as they are.",
+            schedule_version=theirs,
+            version="not set" if ours is None else ours,
+        )
         return True
 
     def _write(self, term: Term, names: list[str], before: Mapping[str, str]) -> Iterator[None]:
-        while names:  # what changed under our hands is read and compared again
+        while names:  # read and compare again what changed meanwhile
             now, stored = self.store.read(names)
             fresh = [one.name for one in stored if one.definition is None and one.name not in before]
             archive = self.store.archived(fresh)
@@ -194,25 +206,42 @@ class ConfigSync:
                 edit = self._edit(term, one, before, archive.get(one.name), now)
                 if edit is not None:
                     edits.append(edit)
+                    if self._one_by_one:
+                        edit.rows = [self._configured_row(edit)]
+            self._log_page(edits, "configured")
             names = self._apply(term, edits)
             yield
 
+    def _configured_row(self, edit: Edit) -> list[Any]:
+        changes = () if edit.entries is None else differences(*edit.entries)
+        return self._signature.row("configured", edit.name, changes=changes)
+
+    def _log_page(self, edits: list[Edit], what: str) -> None:
+        """One row for a page of many: a large configuration would push all else out of the edit log."""
+        if edits and not self._one_by_one:
+            edits[0].rows = [self._signature.row(what, "", count=len(edits))]
+
+    @property
+    def _signature(self) -> Signature:
+        version = self.settings.config_version
+        return Signature(f"beat_schedule at {self.lease.owner}", None if version is None else f"version {version}")
+
     def _apply(self, term: Term, edits: list[Edit]) -> list[str]:
-        """Apply a page; the names of those that were changed by others meanwhile."""
+        """Apply a page; the names of those that changed meanwhile."""
         self.lease.renew_if_needed(term)
         if not edits:
             return []
-        conflicts = self.store.edit(edits, fence=term.fence, each=True)
+        conflicts = self.store.edit(edits, fence=term.fence, each=True, log_size=self.settings.edit_log_size)
         assert isinstance(conflicts, list)
         return [edits[i].name for i in conflicts]
 
     def _edit(
         self, term: Term, stored: Stored, before: Mapping[str, str], archived: str | None, now: int
     ) -> Edit | None:
-        """What is to be done about one entry; None when it is left out."""
-        name, marked, there = stored.name, stored.name in before, readable(stored)
+        """The edit of one entry; None when it is left out."""
+        name, marked, there = stored.name, stored.name in before, self._readable(stored, now)
         if _made_at_runtime(stored, there, marked):
-            why = "an entry made at runtime has its name, and those are never touched. Rename or remove one of the two"
+            why = "an entry made at runtime has its name, and beat never touches those. Rename or remove one of the two"
             self._leave_out(name, why, level=logging.WARNING)
             return None
         try:
@@ -224,7 +253,7 @@ class ConfigSync:
             known = isinstance(exc, InvalidSchedule)
             self._leave_out(name, str(exc).rstrip(".") if known else f"its next slot cannot be computed: {exc!r}")
             if not known:
-                logger.debug("Computing %r raised:\n%s", name, traceback_of(exc))
+                log.debug("config.traceback", "Computing %(entry)r raised:\n%(why)s", entry=name, why=traceback_of(exc))
             return None
         self.left_out.pop(name, None)
         edit.configured = self.configuration.entries[name].digest
@@ -235,7 +264,8 @@ class ConfigSync:
         one = self.configuration.entries[stored.name]
         new = replace(one.entry if there is None else one.settled(there), anchor=now)
         if stored.definition is None:
-            edit = _revived(one, archived, now, *self._catching_up) if archived else None
+            calendars = self.configuration.calendars
+            edit = _revived(one, archived, now, calendars, *self._catching_up) if archived else None
             edit = edit or created(new, now)
             edit.expected = stored.state or ABSENT
             edit.archive = DROP
@@ -252,19 +282,22 @@ class ConfigSync:
                 edit = Edit(one.name, ANY, configured=DROP)
                 if one.definition is None:
                     edit.archive = compact({"removed": True, "digest": before[one.name], "at": now})
-                elif not _made_at_runtime(one, readable(one), marked=True):
+                elif not _made_at_runtime(one, readable(one, now), marked=True):
                     edit.expected = one.state or ANY
                     edit.definition = edit.state = edit.score = DROP
                     edit.archive = compact(
                         {"definition": one.definition, "state": one.state, "digest": before[one.name], "at": now}
                     )
+                    if self._one_by_one:
+                        edit.rows = [self._signature.row("removed", one.name)]
                 edits.append(edit)
+            self._log_page(edits, "removed")
             names = self._apply(term, edits)
             yield
 
 
 def _made_at_runtime(stored: Stored, there: Entry | None, marked: bool) -> bool:
-    """Whether what stands there is a user's; what cannot be read is, unless the configuration once had that name."""
+    """Whether an entry is a user's; one that cannot be read is, unless the configuration once had its name."""
     if there is not None:
         return there.origin != "config"
     if stored.definition is None:
@@ -276,8 +309,10 @@ def _made_at_runtime(stored: Stored, there: Entry | None, marked: bool) -> bool:
         return not marked
 
 
-def _revived(one: Configured, archived: str, now: int, catchup_limit: int, cron_grace: float | None) -> Edit | None:
-    """An entry that came back to the configuration: its state and edits come back with it."""
+def _revived(
+    one: ConfiguredEntry, archived: str, now: int, calendars: Calendars, catchup_limit: int, cron_grace: float | None
+) -> Edit | None:
+    """The edit that revives an entry: back in the configuration, it has its state and its edits again."""
     new = replace(one.entry, anchor=now)
     try:
         kept = json.loads(archived)
@@ -286,7 +321,7 @@ def _revived(one: Configured, archived: str, now: int, catchup_limit: int, cron_
             # Removed at runtime, and still the same in the configuration: it stays removed.
             return Edit(new.name, ABSENT) if same else None
         state = State.parse(kept["state"])
-        old = decode(new.name, kept["definition"], state)
+        old = decode(new.name, kept["definition"], state).with_calendars(calendars)
         since = int(kept["at"])
     except (ValueError, KeyError, TypeError, InvalidSchedule):
         return None

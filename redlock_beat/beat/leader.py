@@ -6,23 +6,24 @@ import time
 
 from ..clock import MICROS, monotonic
 from ..errors import Deposed
-from .dispatch import Turn, prune_beats
+from .dispatch import Turn
 from .lease import LOOK, Term
 from .pages import Pages
 from .parts import Parts
+from .reader import prune_beats
 
-#: Seconds before its time at which a wait on the socket ends and a precise one begins, and past it: it has come then.
+#: Seconds before an instant at which a wait on the socket ends and a precise one begins; seconds past it to be sure.
 EARLY, PAST = 0.002, 0.0001
 
-#: Seconds until the next look while the outbox is full and the broker takes messages.
+#: Seconds until the next turn while the outbox is full and the broker takes messages.
 SOON = 0.01
 
-#: Seconds a leader waits for the proof that the broker is its Redis before it looks at everything else.
+#: Seconds that a turn of a leader waits for the proof that the broker is its Redis.
 PROOF = 0.05
 
 
 class Leader:
-    """The role of the replica that holds the lease; another one for each term."""
+    """The role of the replica that holds the lease; a new one for each term."""
 
     def __init__(self, parts: Parts, term: Term) -> None:
         self.parts = parts
@@ -30,21 +31,21 @@ class Leader:
         self.settings, self.store, self.lease = parts.settings, parts.store, parts.lease
         self.listener, self.broker = parts.listener, parts.broker
         self.dispatcher, self.publisher = parts.dispatcher, parts.publisher
-        #: The configuration, as far as it is to be written.
+        #: What is still to write of the configuration.
         self.pages = Pages(parts, term)
-        #: Whether what a term begins with is done.
+        #: Whether :meth:`begin` is done.
         self.begun = False
 
     @property
     def settled(self) -> bool:
-        """Whether the term has begun, and the configuration is written."""
+        """Whether the term has begun and the configuration is written."""
         return self.begun and self.pages.written
 
     def begin(self) -> None:
-        """What a term begins with; repeated from the start when Redis fails in the middle of it."""
+        """Begin the term; repeated from the start when Redis fails in the middle of it."""
         application = self.settings.application
         if application and self.store.introduce(self.term.fence, application) != application:
-            # Another one came in between our look and our term.
+            # Another application came between the look and the term.
             self.store.release(self.term.fence, self.lease.token)
             raise Deposed
         self.dispatcher.begin(self.term)
@@ -53,13 +54,13 @@ class Leader:
         self.begun = True
 
     def turn(self) -> None:
-        """Send what is due, write a page of the configuration or wait."""
+        """Send what is due, write a page of the configuration, or wait."""
         known = self.broker.known(PROOF)
-        self.listener.glance()  # a busy leader does not wait, and would not notice that it is lost
+        self.listener.glance()  # a busy leader never waits, so it would not notice a lost subscription
         self.lease.stay_subscribed()
         if not self.begun:
             self.begin()
-        turn = self.dispatcher.turn(self.term) if known else self.dispatcher.hold(self.term)
+        turn = self.dispatcher.turn(self.term) if known else self.dispatcher.only_look(self.term)
         if self.pages.write_next() or turn.busy:
             return
         left = self._pause_after(turn, known)
@@ -67,7 +68,7 @@ class Leader:
             self._wait(left)
 
     def _pause_after(self, turn: Turn, known: bool) -> float:
-        """Seconds until there is something to do, at most until the lease is to be renewed."""
+        """Seconds until there is something to do, at the latest to renew the lease."""
         left = self.settings.lease_ttl / 3 - (monotonic() - self.term.renewed_at)
         if not known:
             left = min(left, PROOF)
@@ -78,7 +79,7 @@ class Leader:
         return left
 
     def _wait(self, seconds: float) -> None:
-        """Wait for a wake-up, and to the end precisely: a socket's timeout is a millisecond late or more."""
+        """Wait for a wake-up, and end precisely: the timeout of a socket is late by a millisecond or more."""
         deadline = monotonic() + seconds + PAST
         if self.listener.wait(max(0.0, seconds - EARLY)) is None:
             rest = deadline - monotonic()
