@@ -11,22 +11,30 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from celery import Celery
 
-from redlock_beat import RedisScheduler, Schedule
-from redlock_beat.beat.leading import Leader
+from redlock_beat import RedisScheduler, Schedule, hooks
+from redlock_beat.beat.leader import Leader
 from redlock_beat.beat.lease import Term
 from redlock_beat.beat.parts import Parts
 from redlock_beat.beat.replica import Replica
+from redlock_beat.clock import micros
 from redlock_beat.store.keys import Keys
 
 from .servers import Server, eventually
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+
+
+def hear_ctrl_c() -> None:
+    """In a process that starts: a run of the tests in the background of a script has Ctrl-C ignored, and what it
+    starts inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def make_app(url: str, schedule: dict[str, Any] | None = None, **conf: Any) -> Celery:
@@ -107,7 +115,7 @@ class Beat:
             assert self.scheduler.tick() == 0
         return self
 
-    def until(self, check: Any, what: str = "it happens", seconds: float = 15) -> Any:
+    def until(self, check: Any, what: str = "it happens", seconds: float = 60) -> Any:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             found = check()
@@ -150,19 +158,16 @@ class Beat:
 
 
 def before_commit(beat: Beat, action: Any) -> None:
-    """Do something between a beat's look at what is due and its commit, whichever way it takes."""
-    store, express = beat.parts.store, beat.parts.dispatcher.express
-    commit, quick = store.commit, express._commit
+    """Do something between a beat's look at what is due and its commit."""
+    commits = beat.parts.dispatcher.commits
+    send = commits.send
 
-    def slowly(*args: Any, **kwargs: Any) -> Any:
-        action()
-        return commit(*args, **kwargs)
+    def act_and_send(*args: Any) -> None:
+        if commits.ready:
+            action()
+        send(*args)
 
-    def quickly(*args: Any) -> Any:
-        action()
-        return quick(*args)
-
-    store.commit, express._commit = slowly, quickly
+    commits.send = act_and_send  # type: ignore[method-assign]
 
 
 def messages(client: Any, queue: str = "celery") -> list[dict[str, Any]]:
@@ -186,19 +191,47 @@ def ledger(client: Any, what: str | None = None, prefix: str = "redlock-beat") -
     return [row for row in rows if what is None or row["is"] == what]
 
 
-class Process:
-    """A real `celery beat` (or worker) process on the project in tests/project.py."""
+def comes(schedule: Schedule, instant: int) -> None:
+    """Wait until an instant has come, by Redis's clock."""
+    eventually(lambda: micros(schedule.now()) > instant, "its time comes")
 
-    def __init__(self, url: str, *args: str, command: tuple[str, ...] = ("beat", "-S", "redlock"), **env: str) -> None:
+
+def somebody_reads(client: Any) -> None:
+    """Wait until one who follows the ledger waits for news at Redis."""
+    eventually(lambda: client.info("clients")["blocked_clients"], "somebody reads the ledger")
+
+
+def sent(client: Any, entry: str) -> list[dict[str, str]]:
+    """The rows of what was sent of an entry."""
+    return [row for row in ledger(client, "sent") if row["entry"] == entry]
+
+
+def flows(beat: Beat, client: Any, more: int = 3) -> None:
+    """Tick until so many messages more are in the queue; none is there twice."""
+    before = client.llen("celery")
+    beat.until(lambda: client.llen("celery") >= before + more, "messages flow")
+    assert duplicates(client) == 0
+
+
+def of(events: list[hooks.Event], kind: type[Any]) -> list[Any]:
+    """The events of one kind."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+class Running:
+    """A process in a session of its own, and what it says."""
+
+    def __init__(self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
         self.log = Path(os.environ.get("TMPDIR", "/tmp")) / f"redlock-beat-{os.getpid()}-{os.urandom(4).hex()}.log"
         self._file = self.log.open("wb")
-        arguments = [sys.executable, "-m", "celery", "-A", "tests.project", *command, "-l", "INFO", *args]
-        if command[0] == "beat":
-            arguments.append("--pidfile=")
         self.popen = subprocess.Popen(
-            arguments, cwd=ROOT, stdout=self._file, stderr=subprocess.STDOUT,
-            env={**os.environ, "PROJECT_BROKER": url, "PYTHONUNBUFFERED": "1", **env}, start_new_session=True,
-        )  # fmt: skip
+            arguments,
+            cwd=cwd,
+            stdout=self._file,
+            stderr=subprocess.STDOUT,
+            env={**env, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
 
     @property
     def pid(self) -> int:
@@ -211,7 +244,7 @@ class Process:
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def says(self, words: str, seconds: float = 60) -> Process:
+    def says(self, words: str, seconds: float = 60) -> Self:
         eventually(lambda: words in self.said() or not self.alive, f"the process says {words!r}", seconds)
         assert words in self.said(), self.said()[-3000:]
         return self
@@ -232,6 +265,23 @@ class Process:
             self.popen.wait(30)
         self._file.close()
         self.log.unlink(missing_ok=True)
+
+
+class Process(Running):
+    """A real `celery beat` (or worker) process on the project in tests/project.py, or another module."""
+
+    def __init__(
+        self,
+        url: str,
+        *args: str,
+        command: tuple[str, ...] = ("beat", "-S", "redlock"),
+        module: str = "tests.project",
+        **env: str,
+    ) -> None:
+        arguments = [sys.executable, "-m", "celery", "-A", module, *command, "-l", "INFO", *args]
+        if command[0] == "beat":
+            arguments.append("--pidfile=")
+        super().__init__(arguments, ROOT, {**os.environ, "PROJECT_BROKER": url, **env})
 
 
 class Replicas:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from redlock_beat import hooks, register_schedule
+from redlock_beat.beat.lease import Lease
+from redlock_beat.messages import messages
+from redlock_beat.settings import Settings
+from redlock_beat.store.client import Listener, Target
+from redlock_beat.store.store import Store
+
 from .beats import Beat, make_app
-from .servers import KINDS, RabbitMQ, Server
-
-_running: dict[str, Server] = {}
-
-
-def _server(kind: str) -> Server:
-    if kind not in _running:
-        _running[kind] = Server(kind).start()
-    server = _running[kind]
-    client = server.client()
-    client.flushall()
-    client.config_set("maxmemory", "0")
-    return server
+from .costly import Costly
+from .servers import KINDS, RabbitMQ, Server, close_shared, shared
+from .workers import Workers
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _stop_servers() -> Iterator[None]:
     yield
-    for server in _running.values():
-        server.close()
+    close_shared()
 
 
 @pytest.fixture
@@ -43,27 +40,81 @@ def untraced() -> Iterator[None]:
 @pytest.fixture(params=KINDS)
 def server(request: pytest.FixtureRequest) -> Server:
     """Each kind of server in turn, empty."""
-    return _server(request.param)
+    return shared(request.param)
 
 
 @pytest.fixture
 def valkey() -> Server:
     """The embedded Valkey, empty: for what does not depend on the kind of server."""
-    return _server("valkey")
+    return shared("valkey")
 
 
 @pytest.fixture(params=["filled", "rendered"])
-def way(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Messages filled in by the quick way, and rendered one by one: a receiver of a signal makes the difference."""
-    from celery.signals import before_task_publish
-
-    def receiver(**kwargs: Any) -> None:
-        """It does nothing."""
-
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Messages filled in by the quick way, and rendered one by one."""
     if request.param == "rendered":
-        before_task_publish.connect(receiver)
-    yield request.param
-    before_task_publish.disconnect(receiver)
+        monkeypatch.setattr(messages, "app_refusal", lambda app: "a test wants it so")
+    return str(request.param)
+
+
+@pytest.fixture
+def told() -> Iterator[list[hooks.Event]]:
+    """What hooks are told during a test."""
+    events: list[hooks.Event] = []
+    hooks.add_hook(events.append)
+    yield events
+    hooks.remove_hook(events.append)
+
+
+@pytest.fixture
+def own_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A place for the heartbeat files of this test alone."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def costly() -> Iterator[Callable[[float], Costly]]:
+    """A schedule whose every slot takes so long to compute."""
+    # Here, not where the class stands: pytest may load that module twice, and the class of this one is meant.
+    register_schedule("costly", Costly, dump=lambda _: {})
+
+    def taking(seconds: float) -> Costly:
+        Costly.seconds = seconds
+        return Costly()
+
+    yield taking
+    Costly.seconds = 0.0
+
+
+@pytest.fixture
+def workers(valkey: Server, tmp_path: Path) -> Iterator[Callable[..., Workers]]:
+    """Real workers of the project `tests.runs` on the schedule of this test, and a record of their runs."""
+    made: list[Workers] = []
+
+    def make(broker: str | None = None, **settings: str) -> Workers:
+        made.append(Workers(valkey, tmp_path, broker, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def candidate() -> Iterator[Callable[..., Lease]]:
+    """Standings in the election of a server, each with a subscription that ends with the test."""
+    listeners: list[Listener] = []
+
+    def make(server: Server, token: str, ttl: float = 0.5, port: int | None = None) -> Lease:
+        url = server.url() if port is None else f"redis://127.0.0.1:{port}/0"
+        target = Target(Settings(url=url, lease_ttl=ttl, render_limit=60, socket_timeout=1.0))
+        listeners.append(Listener(target, token))
+        return Lease(Store(target), listeners[-1], target.settings, f"host:{token}")
+
+    yield make
+    for one in listeners:
+        one.close()
 
 
 @pytest.fixture

@@ -37,6 +37,10 @@ class Proxy:
         """Forward nothing any more, and close nothing: a machine that has vanished."""
         self._frozen.set()
 
+    def thaw(self) -> None:
+        """Serve new connections again; those that were frozen stay so."""
+        self._frozen.clear()
+
     def close(self) -> None:
         self._open = False
         self._server.close()

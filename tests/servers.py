@@ -81,7 +81,7 @@ class Server:
             fresh = not self.started
             self._launch()
             client = self.client(**client_options)
-            eventually(lambda client=client: self.process.poll() is not None or client.ping(), "it answers", 20)
+            eventually(lambda client=client: self.process.poll() is not None or self._answers(client), "it answers")
             if self.process.poll() is None:
                 self.started = True
                 return self
@@ -90,13 +90,15 @@ class Server:
             self.port = free_port()  # somebody was quicker to take it
         raise AssertionError((Path(self.dir) / "server.log").read_text()[-2000:])
 
+    def _answers(self, client: Any) -> bool:
+        """Whether it is this process that answers: another may have been quicker to take the port."""
+        return bool(client.ping() and client.info("server")["process_id"] == self.process.pid)
+
     def _launch(self) -> None:
-        command = [
-            self.exe, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir, "--save", "",
-            "--appendonly", "no", "--loglevel", "warning", *self.args,
-        ]  # fmt: skip
-        log = open(Path(self.dir) / "server.log", "ab")  # noqa: SIM115
-        self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        command = [self.exe, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", self.dir, "--save", ""]
+        command += ["--appendonly", "no", "--loglevel", "warning", *self.args]
+        with open(Path(self.dir) / "server.log", "ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         if self.process is not None:
@@ -113,6 +115,40 @@ class Server:
 
     def client(self, db: int = 0, **kwargs: Any) -> Any:
         return redis.Redis(port=self.port, db=db, decode_responses=True, protocol=2, **kwargs)
+
+
+_shared: dict[str, Server] = {}
+
+
+def shared(kind: str) -> Server:
+    """The server of a kind that all tests of this process share, empty."""
+    if kind not in _shared:
+        _shared[kind] = Server(kind).start()
+    return _emptied(_shared[kind])
+
+
+def shared_cluster(kind: str = "valkey") -> Server:
+    """A cluster of one node that all tests of this process share, empty: making one takes two seconds."""
+    name = f"{kind} cluster"
+    if name not in _shared:
+        server = _shared[name] = Server(kind, "--cluster-enabled", "yes").start()
+        client = server.client()
+        client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+        eventually(lambda: client.cluster("info")["cluster_state"] == "ok", "the cluster serves")
+    return _emptied(_shared[name])
+
+
+def _emptied(server: Server) -> Server:
+    client = server.client()
+    client.flushall()
+    client.config_set("maxmemory", "0")
+    return server
+
+
+def close_shared() -> None:
+    """At the end of all tests."""
+    for server in _shared.values():
+        server.close()
 
 
 #: A replica is served at once, not five seconds later, when more of them might have come.
@@ -171,6 +207,15 @@ def eventually(check: Callable[[], Any], what: str = "it happens", seconds: floa
     raise AssertionError(f"waited {seconds:g} s in vain until {what}" + (f" ({error!r})" if error else ""))
 
 
+def happens(check: Callable[[], Any], seconds: float) -> bool:
+    """Whether something happens within so long; for what must not."""
+    try:
+        eventually(check, seconds=seconds)
+    except AssertionError:
+        return False
+    return True
+
+
 def rabbitmq() -> str:
     """The URL of a RabbitMQ on localhost, or skip."""
     try:
@@ -213,10 +258,11 @@ class RabbitMQ:
         self.process: Any = None
 
     def start(self) -> RabbitMQ:
-        log = open(self.dir / "server.log", "ab")  # noqa: SIM115
-        self.process = subprocess.Popen(
-            [self.BIN / "rabbitmq-server"], env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        command = [self.BIN / "rabbitmq-server"]
+        with open(self.dir / "server.log", "ab") as log:
+            self.process = subprocess.Popen(
+                command, env=self.env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
         eventually(self._answers, "RabbitMQ answers", 60)
         return self
 

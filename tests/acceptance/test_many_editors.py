@@ -17,11 +17,13 @@ def test_no_edit_is_lost_no_entry_is_resurrected_and_nothing_is_sent_twice(own_s
     beat.says("This beat is leader")
     editors = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.editor", server.url(), "10", str(seed)], cwd=ROOT, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "tests.editor", server.url(), "10", str(seed)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
             text=True,
         )
         for seed in range(8)
-    ]  # fmt: skip
+    ]
     did: collections.Counter[str] = collections.Counter()
     changed: collections.Counter[str] = collections.Counter()
     removed = set()

@@ -42,7 +42,7 @@ def ends_with_one_line(beat, words):
     ("broker", "schedule", "conf", "words"),
     [
         ("amqp://127.0.0.1:1//", "", {}, "Set redlock_beat_url to a Redis URL"),
-        (NOWHERE, "", {"redlock_beat_batch_size": "many"}, "redlock_beat_batch_size is 'many'"),
+        (NOWHERE, "", {"redlock_beat_ledger_size": "many"}, "redlock_beat_ledger_size is 'many'"),
         (NOWHERE, "", {"redlock_beat_lease_tll": 5}, "Did you mean redlock_beat_lease_ttl?"),
         (NOWHERE, "sentinel://127.0.0.1:1", {}, "redlock_beat_redis_options = {'master_name'"),
         ("sentinel://127.0.0.1:1", "", {}, "broker_transport_options = {'master_name'"),
@@ -72,9 +72,10 @@ def test_a_beat_beside_an_installed_redbeat_starts_without_an_error_and_without_
 def test_a_worker_whose_scheduler_became_its_state_file_is_told(started, valkey, tmp_path):
     where = str(tmp_path / "redlock")
     worker = started(
-        valkey.url(), command=("worker", "-B", "-S", where, "-s", str(tmp_path / "schedule"), "-P", "solo"),
+        valkey.url(),
+        command=("worker", "-B", "-S", where, "-s", str(tmp_path / "schedule"), "-P", "solo"),
         conf={"worker_concurrency": 1},
-    )  # fmt: skip
+    )
     worker.says("Write --scheduler redlock instead of -S")
     assert "celery.beat:PersistentScheduler" in worker.said()
 

@@ -7,10 +7,10 @@ import collections
 import uuid
 
 import pytest
-from kombu import Connection
 
 from redlock_beat import AsyncSchedule, EntryExists, Schedule, hooks
 from tests.beats import duplicates, ledger, messages
+from tests.brokers import taken
 from tests.proxy import Proxy
 
 
@@ -61,7 +61,7 @@ def awaited(url, edit, before):
 @pytest.mark.parametrize("door", [plainly, awaited], ids=lambda door: door.__name__)
 def test_an_edit_whose_reply_is_lost_takes_effect_once(server, beats, proxy, what, skip, door):
     direct = Schedule.from_url(server.url())
-    direct.add("a", "t", 3600)
+    direct.add("a", "t", 3600, enabled=what != "resume")
     direct.add("warm", "t", 3600)
     answer = door(through(proxy), EDITS[what], lambda: proxy.lose_reply("EVALSHA", skip))
     assert proxy.lost == 1  # of the script that reads, or of the one that writes
@@ -71,7 +71,7 @@ def test_an_edit_whose_reply_is_lost_takes_effect_once(server, beats, proxy, wha
     if what in ("replace", "update", "pause", "resume"):
         assert found["a"].revision == 2
     if what == "trigger":
-        beat = beats(server).lead()
+        beat = beats(server, redlock_beat_lease_ttl=0.5).lead()
         beat.until(lambda: server.client().llen("celery"))
         beat.tick(3)
         assert server.client().llen("celery") == 1
@@ -105,7 +105,7 @@ def test_a_batch_whose_reply_is_lost_takes_effect_once(server, proxy, skip):
 
 @pytest.mark.parametrize("skip", range(0, 24, 2))
 def test_a_beat_that_loses_any_reply_goes_on_and_sends_nothing_twice(server, beats, proxy, skip):
-    entries = {f"e{i}": {"task": "tasks.add", "schedule": 0.1} for i in range(3)}
+    entries = {f"e{i}": {"task": "tasks.add", "schedule": 0.05} for i in range(3)}
     beat = beats(server, entries, redlock_beat_url=through(proxy), redlock_beat_socket_timeout=0.5)
     proxy.lose_reply("EVALSHA", skip)
     client = server.client()
@@ -118,29 +118,22 @@ def test_a_beat_that_loses_any_reply_goes_on_and_sends_nothing_twice(server, bea
 @pytest.mark.parametrize("skip", range(0, 24, 2))
 def test_a_claim_whose_reply_is_lost_is_published_all_the_same(server, beats, proxy, skip):
     """The beat does not know that the outbox has it; it has to look there again, and not at its next term only."""
-    entries = {f"e{i}": {"task": "tasks.add", "schedule": 0.1} for i in range(3)}
+    entries = {f"e{i}": {"task": "tasks.add", "schedule": 0.05} for i in range(3)}
     queue = f"q-{uuid.uuid4().hex}"
-    beat = beats("memory://", entries, task_default_queue=queue,
-                 redlock_beat_url=through(proxy), redlock_beat_socket_timeout=0.5)  # fmt: skip
+    beat = beats(
+        "memory://", entries, task_default_queue=queue, redlock_beat_url=through(proxy), redlock_beat_socket_timeout=0.5
+    )
     proxy.lose_reply("EVALSHA", skip)
     client = server.client()
     beat.until(lambda: proxy.lost == 1 and len(ledger(client, "sent")) > 12)
     for entry in entries:  # and nothing new is due
         Schedule.from_url(server.url()).pause(entry)
     beat.until(lambda: client.hlen("{redlock-beat}:outbox") == 0)
-    found = [(one.headers["redlock_beat_entry"], one.headers["redlock_beat_due"]) for one in taken(queue)]
+    found = [(one.headers["redlock_beat_entry"], one.headers["redlock_beat_due"]) for one in taken("memory://", queue)]
     assert (
         len(found) == len(set(found)) == sum(one.total_run_count for one in Schedule.from_url(server.url()).entries())
     )
     assert client.get("{redlock-beat}:epoch") == "1"
-
-
-def taken(queue: str) -> list:
-    with Connection("memory://", transport_options={"polling_interval": 0.01}) as connection:
-        simple = connection.SimpleQueue(queue)
-        found = [simple.get(block=False) for _ in range(simple.qsize())]
-        simple.close()
-    return found
 
 
 @pytest.mark.parametrize("what", ["schedule", "trigger"])

@@ -42,6 +42,9 @@ from ..values import AT, made
         ({"when": timedelta(0)}, "cannot be used"),
         ({"when": Crontab(), "relative": True}, "for intervals"),
         ({"args": ("\ud800",)}, "half a character"),
+        ({"exclude": ["24.12."]}, "entry 'a': exclude holds '24.12.', but takes a date"),
+        ({"only": 7}, "entry 'a': only is '7', but must be a list of days"),
+        ({"shift": "following"}, "skip, next, previous"),
     ],
 )
 def test_what_is_no_value_of_a_part_is_refused(given, said):

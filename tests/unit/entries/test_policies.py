@@ -12,12 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redlock_beat import Crontab, Interval, register_schedule
+from redlock_beat import Crontab, Interval, InvalidSchedule, Once, register_schedule
+from redlock_beat.entries.codec import definition
 from redlock_beat.entries.entry import Entry
-from redlock_beat.entries.policies import Missed, act_at, first_slot, grace_of, next_slot, only_slot, plan
-from redlock_beat.recurrence import Rules, as_spec, newest
+from redlock_beat.entries.policies import Missed, act_at, first_slot, grace_of, next_slot, plan
+from redlock_beat.entries.timing import CLOSER, Timing, Timings
+from redlock_beat.recurrence import Calendars, Rules, as_spec, newest
 
 from ..values import T0, S, entry
+
+HOUR = 3600 * S
 
 
 def due(e: Entry, nominal: int, now: int, sent: int = 0, limit: int = 100):
@@ -57,6 +61,12 @@ def test_beyond_the_grace_a_slot_is_missed_under_every_policy(missed):
     assert len(due(entry(missed=missed, grace=3.0), T0 + 10 * S, T0 + 13 * S).sends) == 1
 
 
+def test_a_slot_is_late_from_when_its_jitter_lets_it_be_sent():
+    e = entry(jitter=9.9, grace=3.0)
+    nominal = next(n for n in itertools.count(T0 + 10 * S, 10 * S) if act_at(e, n) - n > 5 * S)
+    assert due(e, nominal, act_at(e, nominal) + 3 * S - 1).sends == (nominal,)
+
+
 def test_of_several_slots_those_beyond_the_grace_are_missed():
     found = due(entry(missed="all", grace=25.0), T0 + 10 * S, T0 + 55 * S)
     assert [(at - T0) // S for at in found.sends] == [30, 40, 50]
@@ -90,16 +100,26 @@ def test_the_starting_deadline_of_celery_is_the_grace_of_crontabs_that_have_none
 @given(
     st.sampled_from(["once", "skip", "all"]),
     st.sampled_from([None, 0.0, 3.0, 61.0]),
-    st.sampled_from([0.0, 8.0]),
+    st.sampled_from([0.0, 8.0, 90.0]),
     st.sampled_from([None, 1, 2]),
     st.integers(0, 2),
+    st.sampled_from(
+        [{}, {"starts": T0 + 3 * S}, {"starts": T0 + 30 * S}, {"ends": T0 + 15 * S}, {"ends": T0 + 20 * S}]
+    ),
+    st.sampled_from([Interval.of(10), Crontab.parse("* * * * *"), Once(T0 + 10 * S)]),
     st.integers(0, 90),
 )
-def test_the_short_plan_is_the_whole_plan_or_none(missed, grace, jitter, max_runs, sent, late):
-    e = entry(missed=missed, grace=grace, jitter=jitter, max_runs=max_runs)
-    now = act_at(e, T0 + 10 * S) + late * S
-    short, whole = only_slot(e, T0 + 10 * S, sent, now), due(e, T0 + 10 * S, now, sent)
-    assert short is None or short == whole
+def test_what_is_known_at_once_is_the_whole_plan(missed, grace, jitter, max_runs, sent, bounds, schedule, late):
+    e = entry(schedule, missed=missed, grace=grace, jitter=jitter, max_runs=max_runs, **bounds)
+    nominal = next_slot(e, T0 + 5 * S) or T0 + 10 * S
+    now = act_at(e, nominal) + late * S
+    timing = Timing(e, None)
+    following = timing.following(e.anchor, nominal, sent, now)
+    if following is not CLOSER:
+        sends, missed_ones, pending, acts = due(e, nominal, now, sent)
+        assert (sends, missed_ones, pending) == ((nominal,), None, following)
+        acts = acts or {nominal: nominal, following: following}
+        assert timing.acts(e.anchor, e.uid, nominal, following) == (acts[nominal], acts.get(following))
 
 
 class Costly:
@@ -190,3 +210,37 @@ def test_a_slot_held_back_by_jitter_does_not_make_the_one_before_missed():
     found = due(e, nominal - 10 * S, nominal + 11 * S)
     assert found.sends == (nominal,)
     assert found.pending == nominal + 10 * S
+
+
+# T0 is a Thursday; the slots of `entry` come every ten seconds from it.
+
+
+def test_a_closed_day_has_no_slot_and_the_day_before_and_after_have_theirs():
+    e = entry(Interval.of(6 * 3600), exclude=("fri",))
+    assert next_slot(e, T0 + 18 * HOUR) == T0 + 48 * HOUR
+    assert due(e, T0 + 18 * HOUR, T0 + 18 * HOUR).pending == T0 + 48 * HOUR
+
+
+def test_a_slot_on_a_day_that_was_closed_since_it_was_computed_is_missed_and_said_so():
+    e = entry(Crontab.parse("0 7 * * *"), exclude=("2026-01-01",))
+    data = {**definition(e), "uid": "u", "rev": 1}
+    assert Timings(None).following("a", data, T0 + 7 * HOUR, 0, T0 + 7 * HOUR) is CLOSER
+    found = due(e, T0 + 7 * HOUR, T0 + 7 * HOUR)
+    assert found.sends == ()
+    assert found.missed == Missed(T0 + 7 * HOUR, T0 + 7 * HOUR, 1, "closed day")
+    assert found.pending == T0 + 31 * HOUR
+
+
+def test_after_an_outage_over_closed_days_the_slots_of_open_days_count():
+    e = entry(Crontab.parse("0 7 * * *"), exclude=("sat", "sun"), missed="all")
+    found = due(e, T0 + 7 * HOUR, T0 + 5 * 24 * HOUR)  # Thursday, Friday, Monday
+    assert [(at - T0) // HOUR for at in found.sends] == [7, 31, 4 * 24 + 7]
+
+
+def test_an_entry_with_a_calendar_that_nobody_has_handed_in_is_not_computed():
+    e = entry(exclude=("holidays_de",))
+    for compute in (lambda: next_slot(e, T0), lambda: due(e, T0, T0)):
+        with pytest.raises(InvalidSchedule, match="'holidays_de' is not known to this process"):
+            compute()
+    known = e.with_calendars(Calendars({"holidays_de": lambda day: day.day == 1}))
+    assert next_slot(known, T0) == T0 + 24 * HOUR

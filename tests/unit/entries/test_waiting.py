@@ -29,11 +29,15 @@ from ..values import T0
         {"missed": [1, 2]},
         {"missed": [1, 2, "x", "y"]},
         {"missed": {"a": 1, "b": 2, "c": 3, "d": 4}},
+        {"call": [1]},
+        {"call": {"args": {}}},
+        {"call": {"kwargs": None}},
+        {"call": {"task": "other"}},
     ],
 )
 def test_a_manual_item_with_rubbish_in_it_does_not_read(change):
     good = json.loads(ManualItem("a", "u", "settled", T0, T0, "r", Missed(1, 2, 3, "grace", True)).text())
-    with pytest.raises(ValueError, match=r"no manual item|instant|text"):
+    with pytest.raises(ValueError, match=r"no manual item|instant|text|for once"):
         ManualItem.parse(json.dumps({**good, **change}))
     for text in ("", "[]", "null", "7", '"x"', "{", "[" * 100_000):
         with pytest.raises(ValueError):

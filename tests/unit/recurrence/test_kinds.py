@@ -20,7 +20,8 @@ from .specs import SPECS
 @given(SPECS)
 def test_every_kind_goes_through_json_and_comes_back_equal(spec):
     e = entry(spec)
-    assert decode("a", encode(e)) == e
+    # A crontab counts from nothing, and is stored so.
+    assert decode("a", encode(e)) == (e.with_anchor(0) if isinstance(spec, Crontab) else e)
     assert from_data(spec.kind, spec.data()) == spec
     assert str(spec)
     assert hash(spec) == hash(from_data(spec.kind, spec.data()))

@@ -13,7 +13,7 @@ from redlock_beat.recurrence import Count, Rules, count, newest, slots
 from .specs import SPECS, TIMES, ZONES
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(SPECS, ZONES, TIMES)
 def test_slots_increase_and_do_not_depend_on_when_they_are_asked_for(spec, name, after):
     rules = Rules(name, micros(datetime(2023, 6, 1, 12, 34, 56, tzinfo=UTC)))

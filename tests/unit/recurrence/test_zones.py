@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from redlock_beat import InvalidSchedule
-from redlock_beat.recurrence.zones import zone_name
+from redlock_beat.recurrence.zones import read_wall, segment, zone_name
 
 
 def test_zone_names(monkeypatch):
@@ -28,3 +28,14 @@ def test_zone_names(monkeypatch):
     monkeypatch.setattr("os.path.realpath", lambda path: "/etc/localtime")
     with pytest.raises(InvalidSchedule, match="timezone"):
         zone_name(LocalTimezone())
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "Pacific/Apia"])
+def test_every_instant_and_reading_of_the_calendar_has_its_segment(name):
+    for year in (1, 2, 3, 1900, 9996, 9997, 9998, 9999):
+        at = round((datetime(year, 6, 1, tzinfo=UTC) - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds())
+        found = segment(name, at)
+        assert found.start <= at < found.end
+        assert len(read_wall(name, at).instants) == 1
+    for at in (-(2**50), 2**50):
+        assert segment(name, at).start <= at < segment(name, at).end

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from redlock_beat import Crontab, Interval, Once
+from redlock_beat import Crontab, Interval, InvalidSchedule, Once
 from redlock_beat.clock import from_score
 from redlock_beat.entries.codec import decode
 from redlock_beat.entries.entry import Entry, State
@@ -73,7 +73,7 @@ def test_an_edit_does_not_lose_a_slot_that_jitter_holds_back(change):
     edit = updated(old, replace(old, **change), now, old.state.text(), 100)
     ((text, at),) = edit.manual
     item = ManualItem.parse(text)
-    assert (item.how, item.nominal, from_score(at)) == ("settled", old.state.nominal, when)
+    assert (item.source, item.nominal, from_score(at)) == ("settled", old.state.nominal, when)
     after = State.parse(edit.state)
     assert after.nominal > now
     assert after.count == 1
@@ -134,3 +134,24 @@ def test_a_one_shot_that_was_sent_is_not_sent_again_by_an_edit():
     sent = entry(Once(T0), keep=True).with_state(State("u", 1, None, T0, 1))
     for change in ({"timezone": "Asia/Tokyo"}, {"jitter": 5.0}, {"args": (1,)}, {"ends": T0 + S}):
         assert State.parse(updated(sent, replace(sent, **change), T0 + 5 * S, "*", 100).state).nominal is None
+
+
+def test_an_interval_that_kept_away_from_days_counts_on_in_its_own_phase():
+    # Every 7 hours, the slots of a closed day moved: what was moved is no place to count on from.
+    old = stored(entry(Interval.of(7 * 3600), exclude=("2026-01-02",), shift="next"))
+    old = old.with_state(State("u", 1, T0 + 49 * 3600 * S))
+    new = replace(old, schedule=Interval.of(3600), exclude=(), state=None)
+    edit = updated(old, new, T0 + 48 * 3600 * S, old.state.text(), 100)
+    assert (decode("a", edit.definition).anchor - T0) % (7 * 3600 * S) == 0
+
+
+def test_a_change_of_its_days_moves_the_next_slot_of_an_entry():
+    old = stored(entry(Crontab.parse("0 7 * * *")))
+    edit = updated(old, replace(old, exclude=("2026-01-01..2026-01-03",)), T0, old.state.text(), 100)
+    assert State.parse(edit.state).nominal == T0 + (3 * 24 + 7) * 3600 * S
+
+
+def test_nothing_is_sent_at_once_on_a_closed_day():
+    with pytest.raises(InvalidSchedule, match="trigger it"):
+        created(entry(exclude=("2026-01-01",)), T0 + S, run_now=True)
+    assert State.parse(created(entry(exclude=("2026-01-02",)), T0 + S, run_now=True).state).nominal == T0 + S
