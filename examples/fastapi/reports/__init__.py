@@ -1,0 +1,5 @@
+"""Reports for tenants. ``celery -A reports`` finds the application here."""
+
+from .celery import app
+
+__all__ = ["app"]

@@ -1,0 +1,5 @@
+"""A weather station. ``celery -A weather`` finds the application here."""
+
+from .celery import app
+
+__all__ = ["app"]
