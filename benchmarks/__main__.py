@@ -19,7 +19,20 @@ from pathlib import Path
 
 from .plot import plot
 
-NAMES = ("next_due", "rate", "lateness", "idle", "edits", "size", "failover")
+NAMES = (
+    "next_due",
+    "rate",
+    "lateness",
+    "idle",
+    "edits",
+    "size",
+    "unique",
+    "failover",
+    "countdowns",
+    "worker",
+    "instruments",
+    "page",
+)
 
 
 def main() -> None:
@@ -30,8 +43,12 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="each once, short")
     parser.add_argument("--out", type=Path, help="a folder for the figures (JSON) and a plot of them (PNG, SVG)")
     given = parser.parse_args()
-    about = {"date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": platform.machine(), "cores": os.cpu_count(),
-             "python": platform.python_version()}  # fmt: skip
+    about = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     found = {"about": about}
     for name in given.names or NAMES:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from redlock_beat import AsyncSchedule, Schedule
 from redlock_beat.clock import micros
-from redlock_beat.schedule.transfer import Arrival, take
+from redlock_beat.schedule.transfer import Arrival, bring_in
 from tests.beats import Process
 from tests.servers import Server, eventually
 
@@ -70,10 +70,10 @@ def _edit(door, name, schedule, aschedule, loop, server) -> int:  # type: ignore
         entry = schedule.operations.making(name, "tasks.add", 3600, (), None, None, {})
         from redlock_beat.entries.state import State
 
-        take(schedule, [Arrival(entry, State(entry.uid, 1, micros(schedule.now())))])
+        bring_in(schedule, [Arrival(entry, State(entry.uid, 1, micros(schedule.now())))])
     else:
-        command = [sys.executable, "-m", "celery", "-A", "tests.project", "redlock", "add", name, "tasks.add",
-                   "--every", "1h", "--run-now"]  # fmt: skip
+        command = [sys.executable, *["-m", "celery", "-A", "tests.project", "redlock", "add"], name, "tasks.add"]
+        command += ["--every", "1h", "--run-now"]
         env = {**os.environ, "PROJECT_BROKER": server.url(), "PROJECT_ENTRIES": "0"}
         subprocess.run(command, env=env, cwd=Path(__file__).parent.parent, check=True, capture_output=True)
     return micros(schedule.now())

@@ -14,10 +14,12 @@ import socket
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 
 from kombu import Connection
 
 from redlock_beat.store.keys import Keys
+from tests import faults
 from tests.beats import Replicas, duplicates, ledger
 from tests.servers import Server, eventually
 
@@ -26,56 +28,19 @@ TTL = 5.0
 RABBITMQ = "amqp://guest:guest@127.0.0.1:5672//"
 
 
-def sigterm(r: Replicas) -> None:
-    r.leader().end()
-
-
-def sigkill(r: Replicas) -> None:
-    r.leader().end(signal.SIGKILL)
-
-
-def sigstop(r: Replicas) -> None:
-    one = r.leader()
-    one.send(signal.SIGSTOP)
-    time.sleep(3 * TTL)
-    one.send(signal.SIGCONT)
-
-
-def lease_deleted(r: Replicas) -> None:
-    r.client.delete(K.lease)
-
-
-def clients_killed(r: Replicas) -> None:
-    for kind in ("normal", "pubsub"):
-        r.client.client_kill_filter(_type=kind, skipme=True)
-
-
-def scripts_flushed(r: Replicas) -> None:
-    r.client.script_flush()
-
-
-def redis_stopped(r: Replicas) -> None:
-    r.server.stop()
-    time.sleep(3)
-    r.server.start()
-
-
-def rolling(r: Replicas) -> None:
-    for one in list(r.beats):
-        if one.alive:
-            r.add().says("This beat is ")
-            one.end()
-
-
-FAULTS: dict[str, tuple[Callable[[Replicas], None], float, str]] = {
-    "leader SIGTERM": (sigterm, 1.2, ""),
-    "leader SIGKILL": (sigkill, 2.0, ""),
-    "leader SIGSTOP for 3 x TTL, then CONT": (sigstop, TTL + 1.5, "the thawed beat is a standby"),
-    "lease key deleted by hand": (lease_deleted, 2.0, ""),
-    "all client connections cut (CLIENT KILL)": (clients_killed, 2.0, ""),
-    "SCRIPT FLUSH": (scripts_flushed, 1.05, ""),
-    "Redis stopped for 3 s and started (AOF)": (redis_stopped, 3 + 2.5, ""),
-    "rolling replacement of all beats": (rolling, 1.5, ""),
+FAULTS: dict[str, tuple[Callable[[Replicas], object], float, str]] = {
+    "leader SIGTERM": (faults.sigterm, 1.2, ""),
+    "leader SIGKILL": (faults.sigkill, 2.0, ""),
+    "leader SIGSTOP for 3 x TTL, then CONT": (
+        partial(faults.sigstop, seconds=3 * TTL),
+        TTL + 1.5,
+        "the thawed beat is a standby",
+    ),
+    "lease key deleted by hand": (faults.lease_deleted, 2.0, ""),
+    "all client connections cut (CLIENT KILL)": (faults.connections_cut, 2.0, ""),
+    "SCRIPT FLUSH": (faults.scripts_flushed, 1.05, ""),
+    "Redis stopped for 3 s and started (AOF)": (partial(faults.redis_restarted, seconds=3), 3 + 2.5, ""),
+    "rolling replacement of all beats": (faults.rolling_replacement, 1.5, ""),
 }
 
 

@@ -23,9 +23,10 @@ def plot(found: dict[str, Any], where: Path) -> None:
         return
     bars = [
         (name, many, statistics.median(values))
-        for name, sizes in rates[kind].items() for many, values in sizes.items() if many in ("2000", "20000", "200")
-        or (many == max(sizes, key=int) and int(many) <= 20_000)
-    ]  # fmt: skip
+        for name, sizes in rates[kind].items()
+        for many, values in sizes.items()
+        if many in ("2000", "20000", "200") or (many == max(sizes, key=int) and int(many) <= 20_000)
+    ]
     labels = [f"{name}\n({int(many):,} due)" for name, many, _ in bars]
     colours = ["#1b7f5c" if "redlock" in name else "#b0b0b0" for name, _, _ in bars]
     figure, axes = pyplot.subplots(figsize=(9, 0.6 * len(bars) + 1.4))

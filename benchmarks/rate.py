@@ -14,7 +14,7 @@ from kombu import Connection
 from tests.servers import KINDS, Server, binary, rabbitmq
 
 from . import peers
-from .peers import PEERS, QUEUE, Ours, OursRendered, Peer, RedBeat, seconds
+from .peers import PEERS, QUEUE, Ours, OursOneAtATime, OursRendered, Peer, RedBeat, seconds
 
 #: Repeats; the median counts.
 REPEATS = 3
@@ -29,41 +29,51 @@ def main(quick: bool = False) -> dict[str, Any]:
             print(f"no server of kind {kind!r} here")
             continue
         found[kind] = _on(kind, quick)
-    behind = _behind_rabbitmq(200 if quick else 20_000)
+    behind = _behind_rabbitmq(*((200, 1) if quick else (20_000, REPEATS)))
     if behind:
         found["rabbitmq"] = behind
     return found
 
 
-def _behind_rabbitmq(many: int) -> dict[str, Any]:
+def _behind_rabbitmq(many: int, repeats: int) -> dict[str, Any]:
     """The same with RabbitMQ as the broker, where one answers on localhost."""
     try:
         url = rabbitmq()
     except BaseException:  # a skip, outside of a test
         print("\nno RabbitMQ answers on localhost:5672")
         return {}
-    print(f"\nRabbitMQ: messages a second, {many} due")
-    rows: dict[str, Any] = {}
-    for peer in (Ours(), RedBeat()):
-        if peer.missing():
-            continue
-        queue = f"redlock-bench-{uuid.uuid4().hex}"
-        peers.CONF["task_default_queue"] = queue
-        server = Server("valkey").start()
-        try:
-            with Connection(url) as connection:
-                channel = connection.default_channel
-                channel.queue_declare(queue, durable=True, auto_delete=False)
-                length = partial(_length, channel, queue)
-                rows[peer.name] = {str(many): [many / peers.seconds(peer, server, many, url, length)]}
+    print(f"\nRabbitMQ: messages a second, {many} due (median of {repeats}; spread), and the CPU time of a message")
+    costs: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(repeats):
+        for peer in (Ours(), RedBeat()):
+            if not peer.missing():
+                costs.setdefault(peer.name, []).append(_once_behind(url, peer, many))
+    for name, each in costs.items():
+        rates, used = [many / wall for wall, _ in each], statistics.median(cpu for _, cpu in each) / many
+        spread = f"{min(rates):.0f}-{max(rates):.0f}"
+        print(f"{name:<30} {statistics.median(rates):.0f} ({spread}), {used * 1e6:.0f} us", flush=True)
+    if len(costs) == 2:
+        ours, theirs = costs.values()
+        wall, cpu = (statistics.median(b[i] / a[i] for a, b in zip(ours, theirs, strict=True)) for i in (0, 1))
+        print(f"ratios (medians of those of a round): {wall:.1f} x RedBeat; of the CPU time {cpu:.1f} x")
+    return {name: {str(many): [many / wall for wall, _ in each]} for name, each in costs.items()}
+
+
+def _once_behind(url: str, peer: Peer, many: int) -> tuple[float, float]:
+    queue = f"redlock-bench-{uuid.uuid4().hex}"
+    peers.CONF["task_default_queue"] = queue
+    server = Server("valkey").start()
+    try:
+        with Connection(url) as connection:
+            channel = connection.default_channel
+            channel.queue_declare(queue, durable=True, auto_delete=False)
+            try:
+                return peers.spent(peer, server, many, url, partial(_length, channel, queue))
+            finally:
                 channel.queue_delete(queue)
-            print(f"{peer.name:<30} {rows[peer.name][str(many)][0]:.0f}", flush=True)
-        finally:
-            server.close()
-            peers.CONF.clear()
-    if len(rows) == 2:
-        print(f"ratio: {rows['redlock_beat'][str(many)][0] / rows['celery-redbeat'][str(many)][0]:.1f} x RedBeat")
-    return rows
+    finally:
+        server.close()
+        peers.CONF.clear()
 
 
 def _length(channel: Any, queue: str) -> int:
@@ -86,8 +96,9 @@ def _on(kind: str, quick: bool) -> dict[str, Any]:
                 floor = rows[FLOOR][str(many)] if type(peer) is Ours and many == floor_at else None
                 rows[peer.name].setdefault(str(many), []).append(_once(kind, peer, many, floor))
     for name, rates in rows.items():
-        said = "  ".join(f"{many:>7}: {statistics.median(one):>7.0f} ({min(one):.0f}-{max(one):.0f})"
-                         for many, one in rates.items())  # fmt: skip
+        said = "  ".join(
+            f"{many:>7}: {statistics.median(one):>7.0f} ({min(one):.0f}-{max(one):.0f})" for many, one in rates.items()
+        )
         print(f"{name:<33} {said}", flush=True)
     for peer in PEERS:
         if peer.missing():
@@ -134,6 +145,7 @@ def _ratios(rows: dict[str, dict[str, list[float]]], size: str) -> None:
     said = {
         "{:.1f} x RedBeat": ratio(Ours.name, RedBeat.name),
         "rendered {:.1f} x RedBeat": ratio(OursRendered.name, RedBeat.name),
+        "overlap=skip {:.2f} of allow": ratio(OursOneAtATime.name, Ours.name),
         "{:.2f} of LPUSH": ratio(Ours.name, FLOOR),
         "100,000 entries {:.2f} of 1,000": ratio(Ours.name, Ours.name, "100000", "1000"),
     }

@@ -12,13 +12,19 @@ import psutil
 from celery.schedules import crontab
 
 from redlock_beat import Schedule
-from tests.servers import Server
+from redlock_beat.schedule.transfer import check, export, load
+from tests.beats import Beat, make_app
+from tests.servers import Server, binary
 
 PAGE = 50_000
 
 
 def main(quick: bool = False) -> None:
-    """Fill an embedded server with a million entries and look at it."""
+    """Add, import and sync some; then fill an embedded server with a million entries and look at it."""
+    for kind in ("valkey", "redis"):
+        if binary(kind):
+            _moved(kind, 1_000 if quick else 20_000)
+            _configured(kind, 1_000 if quick else 20_000)
     total = 10_000 if quick else 1_000_000
     server = Server("valkey").start()
     try:
@@ -46,6 +52,70 @@ def main(quick: bool = False) -> None:
         took, peak = _timed([*command, "export"], env)
         print(f"redlock export               {took:.1f} s, {peak / 2**20:.0f} MiB at its largest")
         print(f"redlock --help               {_timed([*command, '--help'], env)[1] / 2**20:.0f} MiB")
+    finally:
+        server.close()
+
+
+def _crontab(i: int) -> crontab:
+    """Four fields of five."""
+    return crontab(minute=i % 60, hour=i % 24, day_of_month=i % 28 + 1, day_of_week="1-5")
+
+
+def _moved(kind: str, total: int) -> None:
+    """How many entries a second are added in batches, and imported; and what that costs here and in Redis."""
+    server = Server(kind).start()
+    try:
+        schedule, client = Schedule.from_url(server.url()), server.client()
+        whens = [_crontab(i) for i in range(total)]
+
+        def add() -> None:
+            with schedule.batch() as batch:
+                for i, when in enumerate(whens):
+                    batch.add(f"entry-{i}", "tasks.add", when, args=(i, i))
+
+        def bring_in() -> None:
+            check(lines)
+            for _ in load(schedule, lines):
+                pass
+
+        lines: list[str] = []
+        for what, step in (
+            ("added", add),
+            ("exported", lambda: lines.extend(export(schedule))),
+            ("imported", bring_in),
+        ):
+            if what == "imported":
+                client.flushall()
+            client.config_resetstat()
+            began, spent = time.monotonic(), time.process_time()
+            step()
+            took, spent = time.monotonic() - began, time.process_time() - spent
+            scripts = client.info("commandstats").get("cmdstat_evalsha", {"usec": 0, "calls": 1})
+            print(
+                f"{kind:<7} {total} entries {what}: {total / took:.0f}/s; of each {spent / total * 1e6:.0f} us here, "
+                f"{scripts['usec'] / total:.1f} us in scripts of {scripts['usec'] / scripts['calls'] / 1000:.1f} ms"
+            )
+    finally:
+        server.close()
+
+
+def _configured(kind: str, total: int) -> None:
+    """What a configured entry takes in Redis: by the keys, and by all that the server uses more than before."""
+    server = Server(kind).start()
+    try:
+        client = server.client()
+        for entries in (0, total):
+            before = int(client.info("memory")["used_memory"])
+            configured = {
+                f"entry-{i:05d}": {"task": "tasks.add", "schedule": _crontab(i), "args": (i, i)} for i in range(entries)
+            }
+            Beat(make_app(server.url(), configured)).lead().close()
+        used = int(client.info("memory")["used_memory"]) - before
+        keys = {key: int(client.memory_usage(key, samples=0) or 0) / total for key in client.keys("*")}
+        parts = ", ".join(f"{key.split(':')[1]} {size:.0f}" for key, size in sorted(keys.items()) if size >= 1)
+        print(
+            f"{kind:<7} a configured entry: {sum(keys.values()):.0f} bytes in keys ({parts}), {used / total:.0f} in all"
+        )
     finally:
         server.close()
 
