@@ -600,8 +600,8 @@ def outbox_done(keys: Keys, rows: Sequence[tuple[str, bool, list[Any]]], ledger_
     return Request(int, "outbox_done", [keys.outbox, keys.ledger], [ledger_size, json.dumps(items, ensure_ascii=False)])
 
 
-def outbox_again(keys: Keys, fence: Fence, items: Sequence[tuple[str, str]]) -> Request[int]:
-    """Have items rendered anew: each leaves the outbox, and a manual item of it is due now."""
+def outbox_again(keys: Keys, fence: Fence, items: Sequence[tuple[str, str, str]]) -> Request[int]:
+    """Have items rendered anew: each, by its id and its text, leaves the outbox, and a manual item of it is due now."""
     args = [keys.wake, len(items), *(word for item in items for word in item)]
     return _fenced(int, "outbox_again", keys, [keys.outbox, keys.manual], fence, args)
 
