@@ -15,7 +15,7 @@ _COMMANDS = """
     HSET {} a 1; HGET {} a; HMGET {} a; HSTRLEN {} a; HEXISTS {} a; HLEN {}; HGETALL {}; HSCAN {} 0; HRANDFIELD {} 1;
     HINCRBY {} a 1; HDEL {} a; DEL {};
     ZADD {} 1 a; ZCARD {}; ZSCAN {} 0; ZSCORE {} a; ZMSCORE {} a; ZCOUNT {} 0 1; ZRANGE {} 0 0;
-    ZRANGEBYSCORE {} 0 1; ZREM {} a; ZREMRANGEBYSCORE {} 0 1; ZREMRANGEBYRANK {} 0 0; EXISTS {}; DEL {};
+    ZRANGEBYSCORE {} 0 1; ZREM {} a; ZREMRANGEBYSCORE {} 0 1; ZREMRANGEBYRANK {} 0 0; DEL {};
     XADD {} MAXLEN ~ 10 * a 1; XRANGE {} - +; XREVRANGE {} + -; XTRIM {} MAXLEN ~ 10; XREAD STREAMS {} 0; DEL {};
     LPUSH {} a; LREM {} 1 a; DEL {};
     PUBLISH {channel} doctor; PUBSUB NUMSUB {channel}; EVAL "return 1" 0; EVALSHA 0000 0; SCRIPT LOAD "return 1"

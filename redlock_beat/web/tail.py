@@ -45,7 +45,9 @@ class Tail:
         self._schedule = schedule
         #: Who reads. The lock of the rows is nobody's while Redis is asked.
         self._turn, self._lock = threading.Lock(), threading.Lock()
-        self._rows: deque[LedgerRow] = deque(maxlen=KEPT)
+        self._rows: deque[LedgerRow] = deque()
+        # The same rows by entry: a page shows fifty entries, and the rows may be of a million.
+        self._by_entry: dict[str, deque[LedgerRow]] = {}
         self._last = ""
 
     def rows(self) -> list[LedgerRow]:
@@ -53,11 +55,7 @@ class Tail:
 
         Who is far behind begins with the newest page: no visit reads without a bound.
         """
-        if self._turn.acquire(timeout=0 if self._last else TURN):
-            try:
-                self._follow()
-            finally:
-                self._turn.release()
+        self._catch_up()
         with self._lock:
             return list(self._rows)
 
@@ -75,24 +73,17 @@ class Tail:
 
     def of(self, names: Iterable[str], most: int) -> dict[str, list[Occurred]]:
         """The newest occurrences of some entries, oldest first, *most* of each."""
-        wanted: dict[str, list[Occurred]] = {name: [] for name in names}
-        by_id: dict[str, Occurred] = {}
-        for row in self.rows():
-            mine = wanted.get(row.entry)
-            if mine is None:
-                continue
-            if row.what == "ran":
-                known = by_id.get(row.task_id or "")
-                if known is not None:
-                    known.run = row
-                    continue
-                known = Occurred(row, row)
-            else:
-                known = Occurred(row)
-            mine.append(known)
-            if row.task_id:
-                by_id[row.task_id] = known
-        return {name: mine[-most:] for name, mine in wanted.items()}
+        self._catch_up()
+        with self._lock:
+            rows = {name: list(self._by_entry.get(name, ())) for name in names}
+        return {name: _occurred(mine)[-most:] for name, mine in rows.items()}
+
+    def _catch_up(self) -> None:
+        if self._turn.acquire(timeout=0 if self._last else TURN):
+            try:
+                self._follow()
+            finally:
+                self._turn.release()
 
     def _follow(self) -> None:
         """Read what is new: in pages, or from the newest page on when there is too much of it."""
@@ -109,6 +100,37 @@ class Tail:
         with self._lock:
             if anew:
                 self._rows.clear()
-            self._rows.extend(fresh)
+                self._by_entry.clear()
+            for row in fresh:
+                if len(self._rows) == KEPT:
+                    self._drop_oldest()
+                self._rows.append(row)
+                self._by_entry.setdefault(row.entry, deque()).append(row)
         if rows:
             self._last = rows[-1][0]
+
+    def _drop_oldest(self) -> None:
+        entry = self._rows.popleft().entry
+        mine = self._by_entry[entry]
+        mine.popleft()
+        if not mine:
+            del self._by_entry[entry]
+
+
+def _occurred(rows: Iterable[LedgerRow]) -> list[Occurred]:
+    """The occurrences that rows of one entry tell of, each with its run."""
+    found: list[Occurred] = []
+    by_id: dict[str, Occurred] = {}
+    for row in rows:
+        if row.what == "ran":
+            known = by_id.get(row.task_id or "")
+            if known is not None:
+                known.run = row
+                continue
+            known = Occurred(row, row)
+        else:
+            known = Occurred(row)
+        found.append(known)
+        if row.task_id:
+            by_id[row.task_id] = known
+    return found

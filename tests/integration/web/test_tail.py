@@ -43,6 +43,25 @@ def test_it_follows_in_pages_and_who_is_far_behind_begins_with_the_newest(schedu
     assert ids(kept.rows()) == [f"i{i}" for i in range(27, 33)]
 
 
+def test_of_many_entries_it_gives_the_newest_rows_of_some_and_keeps_so_many_in_all(schedule, ledger, monkeypatch):
+    monkeypatch.setattr(tail, "KEPT", 6)
+    kept = Tail(schedule)
+    ledger(0, 3, "a")
+    ledger(3, 2, "b")
+    assert {name: ids(one.row for one in found) for name, found in kept.of(["a", "b", "c"], 2).items()} == {
+        "a": ["i1", "i2"],
+        "b": ["i3", "i4"],
+        "c": [],
+    }
+    ledger(5, 4, "c")  # the oldest three go
+    assert {name: ids(one.row for one in found) for name, found in kept.of(["a", "b", "c"], 9).items()} == {
+        "a": [],
+        "b": ["i3", "i4"],
+        "c": ["i5", "i6", "i7", "i8"],
+    }
+    assert ids(kept.rows()) == [f"i{i}" for i in range(3, 9)]
+
+
 def test_older_rows_are_looked_for_among_so_many(schedule, ledger, monkeypatch):
     monkeypatch.setattr(tail, "PAGE", 5)
     monkeypatch.setattr(tail, "BACK", 3)
