@@ -8,11 +8,20 @@ from typing import Any
 import pytest
 
 from redlock_beat import Schedule
+from redlock_beat.web import catalogue
 from redlock_beat.web.adapters import WSGI
 from redlock_beat.web.options import Options
+from redlock_beat.web.pages import timeline
 from redlock_beat.web.site import Site
 from tests.servers import Server
 from tests.web import Served, Visitor, start_browser
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A visit is answered in full, however slow the machine is; tests of what it does then set their own bound."""
+    monkeypatch.setattr(catalogue, "PATIENCE", 60.0)
+    monkeypatch.setattr(timeline, "PATIENCE", 60.0)
 
 
 @pytest.fixture

@@ -147,6 +147,7 @@ def test_a_phone_has_no_bar_to_scroll_sideways(browser, served, some):
 
 def test_a_hundred_thousand_entries_are_found_while_one_types(quick_browser, served, schedule, valkey, monkeypatch):
     browser = quick_browser
+    monkeypatch.setattr(catalogue, "PATIENCE", 0.04)
     monkeypatch.setattr(catalogue, "REST", 0.0)  # nobody else has to be served meanwhile
     client, keys, now = valkey.client(), schedule.keys, micros(schedule.now())
     pipe = client.pipeline(transaction=False)
