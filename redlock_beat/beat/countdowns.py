@@ -145,7 +145,8 @@ class Countdowns:
         for i, one in enumerate(calls):
             part = ["is", "sent", *row, *(("part", i + 1) if i else ())]
             text = stamp(term.epoch, name, call.due, call.id, False, part, one, at=now, again=AS_IT_IS)
-            item = unstamp(f"{call.id}:{i}", text)
+            # Not by the task's id alone: a retry has the same, and may come before this one has left the outbox.
+            item = unstamp(f"{call.id}:{call.token}:{i}", text)
             item.due, item.task = call.due, call.task
             items.append(item)
         return items

@@ -19,6 +19,7 @@ from redlock_beat.store import requests
 from redlock_beat.store.countdown import KeptCall, Sending
 from redlock_beat.store.keys import Keys
 from tests.beats import ledger, make_app, messages
+from tests.brokers import conf, taken
 from tests.proxy import Proxy
 from tests.servers import Cluster, eventually, rabbitmq
 
@@ -444,6 +445,34 @@ def test_another_redis_gets_them_through_the_outbox(valkey, own_server, beats):
     rows = ledger(valkey.client(), "sent")
     assert sorted(row["id"] for row in rows) == sorted(wanted)
     assert {row["how"] for row in rows} == {"countdown"}
+
+
+def test_a_retry_with_the_same_id_is_sent_though_the_first_message_has_not_left_the_outbox(valkey, beats):
+    queue, client = f"q-{uuid.uuid4().hex}", valkey.client()
+    app = keeping("memory://", **conf(valkey, queue))
+    beat = beats(app).lead()
+    store, found = beat.parts.store, []
+    done = store.outbox_done
+
+    def lost(rows):
+        done(rows)
+        raise ConnectionError("the answer is lost")
+
+    def arrived(many: int) -> bool:
+        found.extend(taken("memory://", queue))
+        return len(found) == many
+
+    store.outbox_done = lost
+    (id_,) = call(app)
+    make_due(valkey)
+    beat.until(lambda: arrived(1))
+    call(app, task_id=id_)  # the task has run, and sends itself again
+    make_due(valkey)
+    beat.until(lambda: not client.zcard(K.countdowns))
+    store.outbox_done = done
+    beat.until(lambda: not client.hlen(K.outbox))
+    assert arrived(2)
+    assert [row["id"] for row in ledger(client, "sent")] == [id_, id_]
 
 
 def test_a_broker_that_is_away_gets_them_when_it_is_back(valkey, own_server, beats):
