@@ -45,6 +45,11 @@ function focused(part) {
   const one = document.activeElement;
   if (!part.contains(one)) return null;
   if (one.matches("a[href]")) return `a[href="${CSS.escape(one.getAttribute("href"))}"]`;
+  if (one.matches("[data-all]")) return "[data-all]";
+  for (const name of ["aria-label", "formaction"]) {
+    if (one.matches(`button[${name}]`)) return `button[${name}="${CSS.escape(one.getAttribute(name))}"]`;
+  }
+  if (one.matches("button")) return `form[action="${CSS.escape(one.form.getAttribute("action"))}"] button`;
   return one.matches("input[value]") ? `input[name="${CSS.escape(one.name)}"][value="${CSS.escape(one.value)}"]` : null;
 }
 
@@ -63,6 +68,7 @@ async function refresh(url, { force = false } = {}) {
   } finally {
     if (asking === mine) asking = null;
   }
+  if (waiting) return; // a form that is replaced while its question is asked could no longer be sent
   const fresh = new DOMParser().parseFromString(text, "text/html");
   for (const part of document.querySelectorAll("[data-live][id]")) {
     const other = fresh.getElementById(part.id);
@@ -84,7 +90,8 @@ async function refresh(url, { force = false } = {}) {
   count();
 }
 
-if (document.querySelector("[data-live]")) {
+// What came as the answer to a form has no address to ask for it anew.
+if (document.querySelector("[data-live]") && !document.body.matches("[data-answer]")) {
   // An answer that takes long is waited for: asked anew each time, it would never come.
   setInterval(() => asking || document.hidden || document.querySelector("dialog[open]") || refresh(location.href), EVERY);
   document.addEventListener("visibilitychange", () => document.hidden || refresh(location.href));
@@ -113,13 +120,16 @@ for (const form of document.querySelectorAll("form[data-find]")) {
 // --- the next slots while one types: a form with data-preview is sent there, and #preview shows what comes back ---
 
 for (const form of document.querySelectorAll("form[data-preview]")) {
-  let timer;
+  let timer, newest;
   const preview = async () => {
+    newest?.abort(); // its answer could come after that to what is written now
+    const { signal } = newest = new AbortController();
     const body = new URLSearchParams(new FormData(form));
     const headers = { "X-Live": "1" };
     try {
-      const response = await fetch(form.dataset.preview, { method: "POST", body, headers, credentials: "same-origin" });
-      if (response.ok) document.getElementById("preview").innerHTML = await response.text();
+      const response = await fetch(form.dataset.preview, { method: "POST", body, headers, signal, credentials: "same-origin" });
+      const text = await response.text();
+      if (response.ok) document.getElementById("preview").innerHTML = text;
     } catch { /* the next key tries again */ }
   };
   form.addEventListener("input", () => {

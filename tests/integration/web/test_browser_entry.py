@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+
+from redlock_beat.web.site import Site
 
 from .test_browser import complaints, until
 
@@ -14,7 +18,8 @@ def said(browser) -> str:
 
 
 def click(browser, words: str, kind: str = "button") -> None:
-    browser.find_element(By.XPATH, f"//{kind}[normalize-space()='{words}']").click()
+    there = f"//{kind}[normalize-space()='{words}']"
+    until(browser, lambda: browser.find_element(By.XPATH, there).click() is None)
 
 
 def put(browser, name: str, text: str) -> None:
@@ -62,6 +67,29 @@ def test_each_verb_is_clicked(browser, served, schedule):
     assert [one for one in complaints(browser) if "422" not in one["message"]] == []
 
 
+def test_the_answer_to_a_refused_form_is_not_asked_for_anew(quick_browser, served, schedule):
+    browser = quick_browser
+    schedule.add("mail", "tasks.mail", 3600)
+    url = served()
+    for page, opens, field, sends in (
+        ("/entry?name=mail", "Pause", "until", "Pause"),
+        ("/beats", "Hold everything", "until", "Hold everything"),
+    ):
+        browser.get(url + page)
+        click(browser, opens, "summary")
+        put(browser, field, "yesterday")
+        click(browser, sends)
+        if page == "/beats":
+            click(browser, "Yes")
+        until(browser, lambda: "'yesterday' is not a time" in browser.find_element(By.ID, "until-words").text)
+        # What the page itself does every five seconds is done before, and answered before.
+        browser.execute_async_script("setInterval(() => fetch('/livez').then(arguments[0]), 6000)")
+        assert [one for one in complaints(browser) if "422" not in one["message"]] == []
+    browser.get(url + "/entry?name=mail")
+    schedule.pause("mail", note="elsewhere")
+    until(browser, lambda: "elsewhere" in browser.find_element(By.ID, "entry-state").text)
+
+
 def test_an_entry_is_added_and_its_next_slots_are_seen_while_one_types(browser, served, schedule):
     browser.get(served() + "/add")
     put(browser, "name", "mail")
@@ -77,6 +105,35 @@ def test_an_entry_is_added_and_its_next_slots_are_seen_while_one_types(browser, 
     until(browser, lambda: "mail is added." in said(browser))
     assert str(schedule["mail"].schedule) == "0 7 * * 1-5"
     assert complaints(browser) == []
+
+
+def test_a_preview_that_comes_late_does_not_take_the_place_of_a_newer_one(browser, served, schedule, monkeypatch):
+    asked, answers, answered, handle = *(threading.Event() for _ in range(3)), Site.handle
+
+    def slow(site, request):
+        late = request.path == "/preview" and not asked.is_set()
+        if late:
+            asked.set()
+            assert answers.wait(60)
+        found = handle(site, request)
+        if late:
+            answered.set()
+        return found
+
+    monkeypatch.setattr(Site, "handle", slow)
+    browser.get(served() + "/add")
+    put(browser, "name", "mail")
+    assert asked.wait(60)
+    put(browser, "task", "tasks.mail")
+    put(browser, "when", "0 7 * * 1-5")
+    preview = browser.find_element(By.ID, "preview")
+    until(browser, lambda: "Monday to Friday" in preview.text)
+    answers.set()
+    assert answered.wait(60)
+    another = "fetch(location.href).then((one) => one.text()).then(arguments[0])"
+    for _ in range(3):  # whatever was on its way has come
+        browser.execute_async_script(another)
+    assert "Monday to Friday" in preview.text
 
 
 def test_by_keyboard_alone(browser, served, schedule):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -13,6 +15,7 @@ from redlock_beat.entries.entry import Entry
 from redlock_beat.entries.state import State
 from redlock_beat.recurrence import Interval
 from redlock_beat.web import catalogue
+from redlock_beat.web.site import Site
 from tests.integration.web.test_browser import complaints, until
 
 
@@ -30,16 +33,22 @@ def shown(browser, names):
     until(browser, lambda: listed(browser) == names)
 
 
-def focused(browser):
-    return browser.switch_to.active_element
+def focused(browser, what="one.name"):
+    """Something of what has the focus, at one instant."""
+    return browser.execute_script(f"const one = document.activeElement; return {what}")
+
+
+def press(browser, keys):
+    """Keys for what has the focus, also when it has just been replaced."""
+    ActionChains(browser).send_keys(keys).perform()
 
 
 def tab_to(browser, check, most=60):
     """Press Tab until what has the focus is what is meant."""
     for _ in range(most):
-        ActionChains(browser).send_keys(Keys.TAB).perform()
-        if check(focused(browser)):
-            return focused(browser)
+        press(browser, Keys.TAB)
+        if focused(browser, check):
+            return
     raise AssertionError(f"not reached with {most} tabs")
 
 
@@ -54,10 +63,11 @@ def test_one_types_to_find_and_the_address_keeps_it(browser, served, some):
     url = served()
     browser.get(url + "/")
     browser.find_element(By.TAG_NAME, "body").send_keys("/")
-    assert focused(browser).get_attribute("name") == "q"
-    focused(browser).send_keys("mail")
+    assert focused(browser) == "q"
+    press(browser, "mail")
+    # What is written slowly is looked for before it is whole.
+    until(browser, lambda: browser.current_url == url + "/?q=mail")
     shown(browser, ["mail-a", "mail-b"])
-    assert browser.current_url == url + "/?q=mail"
     browser.refresh()
     assert listed(browser) == ["mail-a", "mail-b"]
     browser.find_element(By.NAME, "q").clear()
@@ -80,18 +90,55 @@ def test_rows_follow_what_happens_and_keep_what_was_checked(quick_browser, serve
     until(browser, lambda: read(browser, "b[data-from]") != before)
 
 
+def asks_to_run(browser):
+    until(browser, lambda: browser.find_element(By.XPATH, "//td//button[text()='Run']").click() is None)
+    until(browser, lambda: browser.find_element(By.CSS_SELECTOR, "dialog[open]"))
+    assert "Send report once, now?" in browser.find_element(By.CSS_SELECTOR, "dialog[open]").text
+
+
+def test_news_that_come_while_a_question_is_open_leave_its_form(quick_browser, served, some, valkey, monkeypatch):
+    browser = quick_browser
+    asked, answers, handle = threading.Event(), threading.Event(), Site.handle
+
+    def slow(site, request):
+        if "x-live" in request.headers:
+            asked.set()
+            assert answers.wait(60)
+        return handle(site, request)
+
+    monkeypatch.setattr(Site, "handle", slow)
+    browser.get(served() + "/?q=report")
+    assert asked.wait(60)
+    asks_to_run(browser)
+    some.add("report-2", "tasks.mail", 3600)
+    answers.set()
+    came = "return performance.getEntriesByType('resource').some((one) => one.initiatorType === 'fetch')"
+    until(browser, lambda: browser.execute_script(came))
+    browser.find_element(By.XPATH, "//dialog//button[text()='Yes']").click()
+    until(browser, lambda: "report is sent now" in read(browser, "[data-said]"))
+    assert valkey.client().zcard(some.keys.manual) == 1
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["[data-all]", "#bulk button[formaction$=pause]", "[name=all]", "[aria-label='Run report now']", "a.entry"],
+)
+def test_what_has_the_focus_has_it_still_when_the_rows_are_new(quick_browser, served, some, what):
+    browser = quick_browser
+    browser.get(served() + "/")
+    browser.execute_script("window.old = document.querySelector(arguments[0]); old.focus()", what)
+    some.add("a-new-one", "tasks.mail", 60)
+    shown(browser, ["a-new-one", "mail-a", "mail-b", "report"])
+    assert focused(browser, "[one !== old, one.outerHTML === old.outerHTML]") == [True, True]
+
+
 def test_the_question_before_a_run_is_answered_by_no_and_by_yes(browser, served, some, valkey):
     browser.get(served() + "/?q=report")
 
-    def ask():
-        browser.find_element(By.XPATH, "//td//button[text()='Run']").click()
-        until(browser, lambda: browser.find_element(By.CSS_SELECTOR, "dialog[open]"))
-        assert "Send report once, now?" in browser.find_element(By.CSS_SELECTOR, "dialog[open]").text
-
-    ask()
+    asks_to_run(browser)
     browser.find_element(By.XPATH, "//dialog//button[text()='No']").click()
     assert valkey.client().zcard(some.keys.manual) == 0
-    ask()
+    asks_to_run(browser)
     browser.find_element(By.XPATH, "//dialog//button[text()='Yes']").click()
     until(browser, lambda: "report is sent now" in browser.find_element(By.CSS_SELECTOR, "[data-said]").text)
     assert valkey.client().zcard(some.keys.manual) == 1
@@ -101,22 +148,26 @@ def test_the_question_before_a_run_is_answered_by_no_and_by_yes(browser, served,
 
 def test_all_on_the_page_are_paused_with_the_keyboard_alone(browser, served, some):
     browser.get(served() + "/")
-    tab_to(browser, lambda one: one.get_attribute("class") == "skip").send_keys(Keys.ENTER)
-    tab_to(browser, lambda one: one.get_attribute("data-all") is not None).send_keys(Keys.SPACE)
-    assert "3 chosen" in browser.find_element(By.ID, "bulk").text
+    tab_to(browser, "one.className === 'skip'")
+    press(browser, Keys.ENTER)
+    tab_to(browser, "one.matches('[data-all]')")
+    press(browser, Keys.SPACE)
+    assert "3 chosen" in read(browser, "#bulk")
     for _ in range(6):
         ActionChains(browser).key_down(Keys.SHIFT).send_keys(Keys.TAB).key_up(Keys.SHIFT).perform()
-        if focused(browser).text == "Pause":
+        if focused(browser, "one.innerText") == "Pause":
             break
     outline = browser.execute_script("return getComputedStyle(document.activeElement).outlineWidth")
     assert outline == "3px"
-    focused(browser).send_keys(Keys.ENTER)
+    press(browser, Keys.ENTER)
     until(browser, lambda: "Pause 3 entries?" in browser.find_element(By.TAG_NAME, "h1").text)
-    tab_to(browser, lambda one: one.get_attribute("name") == "note").send_keys("night shift")
-    tab_to(browser, lambda one: one.text == "Pause").send_keys(Keys.ENTER)
+    tab_to(browser, "one.name === 'note'")
+    press(browser, "night shift")
+    tab_to(browser, "one.innerText === 'Pause'")
+    press(browser, Keys.ENTER)
     until(browser, lambda: "Paused 3 entries." in browser.find_element(By.CSS_SELECTOR, "[data-said]").text)
     assert {one.note for one in some} == {"night shift"}
-    assert browser.find_element(By.CSS_SELECTOR, ".state-paused").text.endswith("paused")
+    assert read(browser, ".state-paused").endswith("paused")
 
 
 def test_without_scripts_it_finds_pages_and_asks(plain_browser, served, some):
