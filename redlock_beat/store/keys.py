@@ -35,7 +35,7 @@ key            type           holds
 ``outbox``     hash           id -> ``epoch item``: claimed, not yet handed to a foreign broker
 ``countdowns`` sorted set     task id -> when a call with a countdown or eta is sent
 ``countdown_items`` hash      task id -> ``token head`` and the messages of the call
-``request:*``  string         request id -> first answer, five minutes
+``request:*``  string         request id -> first answer, five minutes; of what a worker last told or looked for, a day
 ``beats``      hash           token -> heartbeat of a replica (JSON)
 ``quarantine`` hash           name -> why it does not decode, compute or render, and the definition
 ``slow``       hash           name -> how often rendering overran; such an entry renders alone

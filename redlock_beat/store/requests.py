@@ -618,8 +618,8 @@ def report(
     keys: Keys, token: str, worker: str, reports: Sequence[RunReport], ledger_size: int, request: str
 ) -> Request[tuple[int, list[FailedRuns]]]:
     """A worker tells what became of runs: Redis's time, and of which entries as many failed in a row as they allow."""
-    args = [ledger_size, keys.wake, token, worker, json.dumps([one.words() for one in reports])]
-    names_of = [*_run_keys(keys), keys.request(request)]
+    args = [ledger_size, keys.wake, token, worker, request, json.dumps([one.words() for one in reports])]
+    names_of = [*_run_keys(keys), keys.request(f"report-{token}")]
 
     def parse(got: Any) -> tuple[int, list[FailedRuns]]:
         return int(got[0]), [FailedRuns(*one) for one in got[1]]
@@ -634,7 +634,7 @@ def begin(keys: Keys, token: str, worker: str, run: Run, ledger_size: int) -> Re
     return Request(lambda got: (str(got[0]), str(got[1])), "begin", names_of, args, writes=True)
 
 
-def sweep(keys: Keys, token: str, runs: str, claims: str, count: int, ledger_size: int) -> Request[Swept]:
+def sweep(keys: Keys, token: str, runs: str, claims: str, count: int, ledger_size: int, request: str) -> Request[Swept]:
     """A worker looks through some of the runs and claims: what the dead have left is noted and freed."""
 
     def parse(got: Any) -> Swept:
@@ -643,8 +643,8 @@ def sweep(keys: Keys, token: str, runs: str, claims: str, count: int, ledger_siz
         gone = [tuple(map(str, lost[i : i + 4])) for i in range(0, len(lost), 4)]
         return Swept(str(runs_at), str(claims_at), own, [FailedRuns(*one) for one in failed], gone)
 
-    args = [ledger_size, keys.wake, token, runs, claims, count]
-    return Request(parse, "sweep", _run_keys(keys), args, writes=True)
+    args = [ledger_size, keys.wake, token, runs, claims, count, request]
+    return Request(parse, "sweep", [*_run_keys(keys), keys.request(f"sweep-{token}")], args, writes=True)
 
 
 def _run_keys(keys: Keys) -> list[str]:

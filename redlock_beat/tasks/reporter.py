@@ -82,6 +82,7 @@ class Reporter:
         self._away = False
         self._look_at = 0.0
         self._cursors = ("0", "0")
+        self._looking = uuid.uuid4().hex
         #: Runs that are said to be here and are not: since when.
         self._suspects: dict[tuple[str, str], float] = {}
 
@@ -215,9 +216,9 @@ class Reporter:
     def _look_around(self) -> None:
         runs, claims = self._cursors
         swept = self.store.run(
-            requests.sweep(self.store.keys, self.token, runs, claims, PAGE, self.settings.ledger_size)
+            requests.sweep(self.store.keys, self.token, runs, claims, PAGE, self.settings.ledger_size, self._looking)
         )
-        self._cursors = (swept.runs, swept.claims)
+        self._cursors, self._looking = (swept.runs, swept.claims), uuid.uuid4().hex
         self._doubt(swept.own)
         for id_, entry, nominal, worker in swept.lost:
             words = "Run %(task_id)s of entry %(entry)r was lost: its worker %(holder)s is gone."

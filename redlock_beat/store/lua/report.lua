@@ -1,6 +1,6 @@
 -- A worker tells what became of runs.
--- KEYS: workers, runs, claims, buffered, manual, due, ledger, failures, entries, state, request
--- ARGV: ledger size, wake channel, the worker's token and name, JSON: a list of lists of texts, each:
+-- KEYS: workers, runs, claims, buffered, manual, due, ledger, failures, entries, state, what it told last
+-- ARGV: ledger size, wake channel, the worker's token and name, request, JSON: a list of lists of texts, each:
 --   what ('started', 'succeeded', 'failed', 'retried', 'rejected', 'revoked', 'ignored', 'dropped', 'lost'),
 --   task id, entry, nominal, claim ('' for none), microseconds since it began, seconds it took ('' for unknown),
 --   microseconds after which its message may come again ('' when it is over; of what is dropped: '0' when it runs here), why
@@ -10,14 +10,14 @@
 -- include: run
 -- include: wake
 local workers, runs, claims, buffered, manual, due = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local ledger, failures, entries, state, request = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
-local ledger_size, channel, token, worker = word(), word(), word(), word()
+local ledger, failures, entries, state, told_last = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local ledger_size, channel, token, worker, request = word(), word(), word(), word(), word()
 -- Read first: of what cannot be read nothing is heard.
 local reports = cjson.decode(word())
 -- A report that is made again, since its answer was lost, is heard once, and answered as before. A full server refuses it.
-local answered = redis.call('GET', request)
-if answered then return {now, cjson.decode(answered)} end
-redis.call('SET', request, '[]', 'PX', 120000)
+local answered = answered_before(told_last, request)
+if answered then return {now, answered} end
+remember(told_last, request, {})
 
 local answer, freed = {}, false
 local function ended(id, claim_key, again)
@@ -64,6 +64,6 @@ for _, told in ipairs(reports) do
     end
   end
 end
-if #answer > 0 then redis.call('SET', request, cjson.encode(answer), 'PX', 120000) end
+if #answer > 0 then remember(told_last, request, answer) end
 if freed then wake(channel, 'edit') end
 return {now, answer}

@@ -1,6 +1,6 @@
 -- A worker looks through some of the runs and claims: what the dead have left is noted and freed.
--- KEYS: workers, runs, claims, buffered, manual, due, ledger, failures, entries, state
--- ARGV: ledger size, wake channel, own token, where to go on in runs and in claims, how many of each
+-- KEYS: workers, runs, claims, buffered, manual, due, ledger, failures, entries, state, what it found last
+-- ARGV: ledger size, wake channel, own token, where to go on in runs and in claims, how many of each, request
 -- returns: {where to go on in runs, in claims ('0': that was all),
 --   {id, entry, nominal, claim key or '', ...} that are said to run on this worker,
 --   {{entry, runs failed in a row, task id, why}, ...} of those with as many as they allow,
@@ -10,9 +10,11 @@
 -- include: run
 -- include: wake
 local workers, runs, claims, buffered, manual, due = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
-local ledger, failures, entries, state = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local ledger, failures, entries, state, found_last = KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
 local ledger_size, channel, own = word(), word(), word()
-local runs_at, claims_at, count = word(), word(), word()
+local runs_at, claims_at, count, request = word(), word(), word(), word()
+local answered = answered_before(found_last, request)
+if answered then return answered end
 local mine, full, lost, freed = {}, {}, {}, false
 
 local page = redis.call('HSCAN', runs, runs_at, 'COUNT', count)
@@ -45,4 +47,5 @@ for i = 1, #page[2], 2 do
   end
 end
 if freed then wake(channel, 'edit') end
+if #lost > 0 then remember(found_last, request, {runs_at, claims_at, {}, full, lost}) end
 return {runs_at, claims_at, mine, full, lost}

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from redlock_beat import Schedule
+from redlock_beat import RedisUnavailable, Schedule, hooks
 from redlock_beat.store import requests
 from redlock_beat.store.client import Target
 from redlock_beat.store.keys import Keys
@@ -15,7 +15,7 @@ from redlock_beat.store.values import FailedRuns, RunReport
 from redlock_beat.tasks import reporter as reporter_module
 from redlock_beat.tasks.reporter import Noted, Reporter
 from redlock_beat.tasks.request import WatchedRequest, report_to
-from tests.beats import make_app
+from tests.beats import make_app, of
 from tests.servers import eventually
 from tests.workers import Workers, kill
 
@@ -161,6 +161,56 @@ def test_a_report_whose_answer_was_lost_is_heard_once_and_answered_again(valkey)
     assert valkey.client().xlen(K.ledger) == 3
 
 
+def ten_minutes_pass(client):
+    """For what Redis forgets after a while."""
+    for key in client.scan_iter(K.request("*")):
+        left = client.pttl(key) - 600_000
+        _ = client.pexpire(key, left) if left > 0 else client.delete(key)
+
+
+def test_a_worker_that_was_cut_off_for_long_after_a_report_counts_it_once(valkey):
+    schedule, client = Schedule.from_url(valkey.url()), valkey.client()
+    schedule.add("a", "runs.fail", 3600, pause_on_failure=2)
+    store = Store(Target(schedule.settings))
+    told = [RunReport("failed", "id", "a", 1, ago=5, took=1.5, why="x")]
+    for _ in range(2):
+        _, failed = store.run(requests.report(store.keys, "token", "w", told, 100, "request"))
+        assert failed == []
+        ten_minutes_pass(client)
+        store.run(requests.report(store.keys, "other", "w", [RunReport("succeeded", "1", "b", 1)], 100, "another"))
+    assert client.hgetall(K.failures) == {"a": "1"}
+    assert [row.task_id for row in schedule.history("a")] == ["id"]
+
+
+def test_runs_that_were_found_lost_are_told_and_counted_though_the_answer_was_lost(valkey, told, monkeypatch):
+    tell, client = Telling(valkey), valkey.client()
+    app = make_app(valkey.url(), redlock_beat_worker_ttl=1)
+    reporter, schedule = Reporter(app, Schedule(app).settings, "token", "w@h"), Schedule(app)
+    schedule.add("a", "runs.fail", 3600, pause_on_failure=1)
+    tell("gone", RunReport("started", "1", "a", 5))
+    client.zrem(K.workers, "gone")
+    monkeypatch.setattr(reporter_module, "AWAY", 0.01)
+    run, lost = reporter.store.run, []
+
+    def losing(request):
+        answer = run(request)
+        if request.script == "sweep" and not lost:
+            lost.append(request)
+            ten_minutes_pass(client)
+            raise RedisUnavailable("the answer is lost")
+        return answer
+
+    reporter.store.run = losing
+    reporter.start()
+    try:
+        eventually(lambda: not schedule["a"].enabled, "it pauses")
+        eventually(lambda: of(told, hooks.EntryPaused), "it is told")
+    finally:
+        reporter.finish()
+    assert [(event.task_id, event.outcome) for event in of(told, hooks.RunFailed)] == [("1", "lost")]
+    assert outcomes(schedule, "1") == ["lost"]
+
+
 def test_an_outcome_that_redis_has_lost_is_found_missing(valkey, workers):
     """A failover loses the last writes: a run that has ended seems to run on a worker that lives."""
     here = workers()
@@ -174,7 +224,7 @@ def test_an_outcome_that_redis_has_lost_is_found_missing(valkey, workers):
 
 
 def test_hooks_of_a_worker_hear_of_its_runs(valkey):
-    from redlock_beat import add_hook, hooks, remove_hook
+    from redlock_beat import add_hook, remove_hook
 
     heard = []
     add_hook(heard.append)
@@ -294,7 +344,7 @@ def test_a_message_that_comes_twice_hides_neither_run_from_those_who_look_for_th
     tell("two", RunReport("started", "1", "a", 5))
     client.zrem(K.workers, "two", "one")
     tell.store.run(requests.worker(K, "three", 60_000))
-    swept = tell.store.run(requests.sweep(K, "three", "0", "0", 500, 1000))
+    swept = tell.store.run(requests.sweep(K, "three", "0", "0", 500, 1000, "look"))
     assert [one[0] for one in swept.lost] == ["1", "1"]
     assert not client.hlen(K.runs)
 
