@@ -94,7 +94,7 @@ class Target:
             for name in ("host", "port"):
                 options.pop(name)
             nodes = [cluster.ClusterNode(*address) for address in self.addresses(6379)]
-            return cluster.RedisCluster(startup_nodes=nodes, **options)
+            return _asking_all(cluster.RedisCluster(startup_nodes=nodes, **options), nodes)
         if self.sentinel:
             if not master:
                 raise InvalidSetting(
@@ -191,6 +191,24 @@ def _cert_reqs(value: Any) -> Any:
     if isinstance(value, ssl.VerifyMode):
         return value.name.removeprefix("CERT_").lower()
     return _CERTS.get(str(value), value)
+
+
+def _asking_all(client: Any, nodes: list[Any]) -> Any:
+    """Let a client of a cluster look for it at these nodes, too, whenever it looks for it anew.
+
+    redis-py asks only those that the cluster listed the last time: a replica that was away then is forgotten, and after
+    a failover to it the client would find nobody.
+    """
+    manager, known = client.nodes_manager, {node.name: node for node in nodes}
+    asking = client if hasattr(client, "initialize") else manager  # the one of redis.asyncio looks by itself
+    look = asking.initialize
+
+    def look_at_all(*args: Any, **kwargs: Any) -> Any:
+        manager.startup_nodes = {**known, **manager.startup_nodes}
+        return look(*args, **kwargs)
+
+    asking.initialize = look_at_all
+    return client
 
 
 def drop_connections(client: Any) -> None:

@@ -14,11 +14,11 @@ import redis
 from redlock_beat import AsyncSchedule, RedlockBeatError, Schedule
 from redlock_beat.__main__ import main
 from redlock_beat.settings import Settings
-from redlock_beat.store.client import Listener, Target
+from redlock_beat.store.client import TROUBLE, Listener, Target
 from redlock_beat.store.keys import Keys
 from tests.beats import flows, ledger
 from tests.proxy import Proxy
-from tests.servers import eventually, free_port, need, shared_cluster
+from tests.servers import Cluster, eventually, free_port, need, shared_cluster
 
 K = Keys("redlock-beat")
 
@@ -53,7 +53,7 @@ def make_settings(url: str, **more):
 
 def test_a_subscription_that_is_open_at_this_end_only_is_noticed(valkey, candidate):
     address = Proxy(valkey.port)
-    a = candidate(valkey, "a", port=address.port)
+    a = candidate(valkey, "a", ttl=0.5, port=address.port)
     assert a.listener.subscribe()
     client = valkey.client()
     client.config_resetstat()
@@ -225,3 +225,29 @@ def test_async_edits_on_a_cluster():
     server = shared_cluster()
     url = f"redis+cluster://127.0.0.1:{free_port()};redis+cluster://127.0.0.1:{server.port}"
     assert asyncio.run(_async_edits(url)) == ["x"]
+
+
+@pytest.mark.parametrize("kind", ["blocking", "async"])
+def test_a_node_of_the_url_that_the_cluster_did_not_list_is_asked_all_the_same(own_server, kind):
+    """It was away when the client looked: redis-py forgets it, and would never find the cluster without the other."""
+    cluster = Cluster(own_server)
+    target = Target(make_settings(cluster.url()))
+    cluster.nodes[1].stop(signal.SIGKILL)
+    eventually(lambda: str(cluster.nodes[1].port) not in str(cluster.owner.cluster("slots")), "it is missed")
+    loop = asyncio.new_event_loop()
+    client = target.client() if kind == "blocking" else target.async_client()
+
+    def write() -> bool:
+        try:
+            return bool(client.set("a", 1) if kind == "blocking" else loop.run_until_complete(client.set("a", 1)))
+        except TROUBLE:
+            return False
+
+    assert write()
+    cluster.nodes[1].start()
+    eventually(lambda: cluster.follower.info("replication")["master_link_status"] == "up", "it has followed")
+    cluster.kill_owner()
+    eventually(write, "the other node is found")
+    if kind == "async":
+        loop.run_until_complete(client.aclose())
+    loop.close()
