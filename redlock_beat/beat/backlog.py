@@ -124,7 +124,10 @@ class Backlog:
 
     def replaced(self, fault: Fault, items: list[Item]) -> None:
         """Forget items of an entry at fault that have left the outbox; the others go on."""
+        removed = self._removed
         for item in items:
+            if removed is not None:
+                removed.add(item.id)
             self._known.discard(item.id)
             fault.items.remove(item)
         self.put_back(self.faults.release(items[0].name, fault))

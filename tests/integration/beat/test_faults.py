@@ -196,6 +196,32 @@ def test_a_refused_message_that_is_rendered_anew_is_not_published_too_when_the_a
     assert len(calls) > 1
 
 
+def test_a_refused_message_that_is_rendered_anew_while_the_outbox_is_read_is_not_published_too(
+    valkey, beats, name, channel
+):
+    beat = beats(rabbitmq(), **conf(valkey, name)).lead()
+    schedule, client, store, publisher = Schedule(beat.app), valkey.client(), beat.parts.store, beat.parts.publisher
+    put_off(beat)
+    schedule.add("bad", "tasks.add", 3600, options={"exchange": f"{name}-bad", "routing_key": "x"}, run_now=True)
+    beat.until(publisher.faults)
+    channel.exchange_declare(f"{name}-bad", "direct", durable=True, auto_delete=False)
+    channel.queue_declare(f"{name}-bad", durable=True, auto_delete=False)
+    channel.queue_bind(f"{name}-bad", f"{name}-bad", "x")
+    load = store.outbox_load
+
+    def slowly(fence):
+        found = list(load(fence))
+        schedule.update("bad", options={"queue": name})
+        publisher.hasten("bad")
+        eventually(lambda: beat.parts.lease.renew(beat.term) or not publisher.faults())
+        yield from found
+
+    store.outbox_load = slowly
+    beat.parts.dispatcher.outbox.take_over(beat.term)
+    beat.until(lambda: sent(client, "bad") and not client.hlen(K.outbox) and not publisher.outstanding())
+    assert len(drained(rabbitmq(), name)) + len(drained(rabbitmq(), f"{name}-bad")) == 1
+
+
 def test_the_refused_message_of_a_removed_entry_is_given_up_and_said(valkey, beats, name):
     beat = beats(rabbitmq(), **conf(valkey, name)).lead()
     schedule, client = Schedule(beat.app), valkey.client()
