@@ -137,13 +137,15 @@ class Maker:
         epoch, name, nominal, revision = self._term.epoch, one.name, one.nominal, one.revision
         once = one.definition.get("delivery") == "at_most_once"
         uid = "" if gone else one.uid
+        # One that is rendered anew, after an edit, takes no place that the publisher still knows as that of another.
+        anew = f":{revision}" if again else ""
         if len(calls) > 1:
             again = AS_IT_IS
         items = []
         for i, call in enumerate(calls):
             row = self._row("sent", one, f"part {i + 1}" if i else one.source)
             text = stamp(epoch, name, nominal, one.id, once, row, call, uid, revision, now, again)
-            item = Item(f"{one.id}:{i}", text, name, nominal, one.id, once, row, call, uid, revision, now, again)
+            item = Item(f"{one.id}:{i}{anew}", text, name, nominal, one.id, once, row, call, uid, revision, now, again)
             item.due, item.task = act, one.definition["task"]
             item.labels = one.definition.get("labels") or {}
             items.append(item)

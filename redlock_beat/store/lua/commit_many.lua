@@ -13,7 +13,8 @@
 --       JSON: {q: [[list or '' for the outbox, how many], ...], n: names, s: expected scores, or manual items,
 --              t: expected states, a: scores after ('' to leave `due`), u: states after ('' to remove the entry),
 --              o: '' where runs may overlap, else for how long (microseconds) one may wait for a worker, and k: '1'
---              where a slot is then skipped (both left out when all may), i: ids, m: nominals, h: how ('' for a slot that is due; left out when all are)}, grouped by list,
+--              where a slot is then skipped (both left out when all may), i: ids, m: nominals, h: how ('' for a slot that is due; left out when all are),
+--              b: ids in the outbox ('' for the id and ':0'; left out when all are that)}, grouped by list,
 --       then the messages in that order. The columns are JSON, since thousands of words are slow to make and to read.
 -- returns: {one letter each (o sent, c claimed, s stale, f failed, k skipped, h held up), why}
 -- include: sending
@@ -50,11 +51,13 @@ local function may_run(i)
   return false
 end
 
--- What is claimed stands under its id and the number of the message, of which there is one.
+-- What is claimed stands under its id and the number of the message, of which there is one; what has been rendered anew
+-- under an id of its own.
+local outbox_ids = given.b
 local function into_outbox(messages, who)
   local items = {}
   for at, i in ipairs(who) do
-    items[2 * at - 1] = ids[i] .. ':0'
+    items[2 * at - 1] = outbox_ids and outbox_ids[i] ~= '' and outbox_ids[i] or ids[i] .. ':0'
     items[2 * at] = messages[at]
   end
   return redis.pcall('HSET', outbox, unpack(items))

@@ -196,6 +196,31 @@ def test_a_refused_message_that_is_rendered_anew_is_not_published_too_when_the_a
     assert len(calls) > 1
 
 
+def test_a_message_rendered_anew_is_published_though_the_refused_one_is_not_forgotten_yet(valkey, beats, name):
+    """The loop commits it, and passes it on, while the publisher's thread still waits for Redis's answer."""
+    beat = beats(rabbitmq(), **conf(valkey, name)).lead()
+    schedule, client, store, publisher = Schedule(beat.app), valkey.client(), beat.parts.store, beat.parts.publisher
+    put_off(beat)
+    schedule.add("bad", "tasks.add", 3600, options={"exchange": f"{name}-bad", "routing_key": "x"}, run_now=True)
+    beat.until(publisher.faults)
+    again, submit, passed_on = store.outbox_again, publisher.submit, []
+
+    def slowly(*args):
+        again(*args)
+        eventually(lambda: passed_on)
+
+    def passing_on(items):
+        submit(items)
+        passed_on.extend(items)
+
+    store.outbox_again, publisher.submit = slowly, passing_on
+    beat.parts.dispatcher.outbox.take_over = lambda term: None  # what was not passed on would be found a TTL later
+    schedule.update("bad", options={"queue": name})
+    publisher.hasten("bad")
+    beat.until(lambda: sent(client, "bad"), seconds=20)
+    assert drained(rabbitmq(), name) == [passed_on[0].task_id]
+
+
 def test_a_refused_message_that_is_rendered_anew_while_the_outbox_is_read_is_not_published_too(
     valkey, beats, name, channel
 ):
