@@ -153,10 +153,10 @@ def replace(store: Store, fault: Fault, term: Term) -> tuple[list[Item], str]:
     alike = [item for item in tuple(fault.items) if (item.uid, item.revision) == (first.uid, first.revision)]
     if state is not None and state.uid == first.uid:
         now = store.now()
-        store.outbox_again(term.fence, [(item.id, item.stamped, _once_more(item, now)) for item in alike])
+        store.outbox_again(term.fence, [(item.id, item.stamped, _once_more(item, now), []) for item in alike])
         return alike, "was edited since; they are rendered anew"
     why = f"the entry was removed; the broker refused it: {fault.why}"
-    store.outbox_done([(item.id, True, row_of(item, "skipped", why)) for item in alike])
+    store.outbox_again(term.fence, [(item.id, item.stamped, "", row_of(item, "skipped", why)) for item in alike])
     return alike, "was removed since; they are given up"
 
 

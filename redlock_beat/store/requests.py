@@ -601,10 +601,17 @@ def outbox_done(keys: Keys, rows: Sequence[tuple[str, bool, list[Any]]], ledger_
     return Request(int, "outbox_done", [keys.outbox, keys.ledger], [ledger_size, json.dumps(items, ensure_ascii=False)])
 
 
-def outbox_again(keys: Keys, fence: Fence, items: Sequence[tuple[str, str, str]]) -> Request[int]:
-    """Have items rendered anew: each, by its id and its text, leaves the outbox, and a manual item of it is due now."""
-    args = [keys.wake, len(items), *(word for item in items for word in item)]
-    return _fenced(int, "outbox_again", keys, [keys.outbox, keys.manual], fence, args)
+def outbox_again(
+    keys: Keys, fence: Fence, items: Sequence[tuple[str, str, str, list[Any]]], ledger_size: int
+) -> Request[int]:
+    """Have items rendered anew: each, by its id and its text, leaves the outbox, and its manual item is due now.
+
+    Without a manual item it is given up, with a row of the ledger.
+    """
+    args = [keys.wake, ledger_size, len(items)]
+    for item_id, stamped, manual_item, row in items:
+        args += (item_id, stamped, manual_item, *counted(row))
+    return _fenced(int, "outbox_again", keys, [keys.outbox, keys.manual, keys.ledger], fence, args)
 
 
 # --- workers ---

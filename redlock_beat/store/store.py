@@ -219,9 +219,9 @@ class Store(BaseStore):
         """Remove items by id, each with its ledger row; the flag: only if it was still there."""
         return self.run(requests.outbox_done(self.keys, rows, self.settings.ledger_size))
 
-    def outbox_again(self, fence: Fence, items: Sequence[tuple[str, str, str]]) -> None:
-        """Have items rendered anew: each, by its id and its text, leaves the outbox, and its manual item is due now."""
-        self.run(requests.outbox_again(self.keys, fence, items))
+    def outbox_again(self, fence: Fence, items: Sequence[tuple[str, str, str, list[Any]]]) -> None:
+        """Have items (id, text, manual item, row) rendered anew; without a manual item each is given up."""
+        self.run(requests.outbox_again(self.keys, fence, items, self.settings.ledger_size))
 
     def put_off(
         self, fence: Fence, entries: Sequence[tuple[str, str, str, int]], manual: Sequence[tuple[str, int]]

@@ -11,6 +11,7 @@ from kombu import Exchange, Queue
 
 from redlock_beat import Schedule
 from redlock_beat.beat import faults, packer
+from redlock_beat.errors import Deposed
 from redlock_beat.store.keys import Keys
 from tests.beats import ledger, sent
 from tests.brokers import conf, drained, every
@@ -245,6 +246,34 @@ def test_a_refused_message_that_is_rendered_anew_while_the_outbox_is_read_is_not
     beat.parts.dispatcher.outbox.take_over(beat.term)
     beat.until(lambda: sent(client, "bad") and not client.hlen(K.outbox) and not publisher.outstanding())
     assert len(drained(rabbitmq(), name)) + len(drained(rabbitmq(), f"{name}-bad")) == 1
+
+
+def test_a_leader_that_is_replaced_gives_up_no_message_of_the_next(valkey, beats, name):
+    beat = beats(rabbitmq(), **conf(valkey, name)).lead()
+    schedule, client, store, publisher = Schedule(beat.app), valkey.client(), beat.parts.store, beat.parts.publisher
+    put_off(beat)
+    schedule.add("bad", "tasks.add", 3600, options={"exchange": f"{name}-bad", "routing_key": "x"}, run_now=True)
+    beat.until(publisher.faults)
+    state, run, refused = store.state, store.run, []
+
+    def slowly(entry):
+        found = state(entry)
+        client.mset({K.lease: "another 99 unseen h:2", K.epoch: 99})
+        return found
+
+    def running(request):
+        try:
+            return run(request)
+        except Deposed:
+            refused.append(request.script)
+            raise
+
+    store.state, store.run = slowly, running
+    schedule.remove("bad")
+    publisher.hasten("bad")
+    beat.until(lambda: "outbox_again" in refused or ledger(client, "skipped"))
+    assert client.hlen(K.outbox) == 1
+    assert not ledger(client, "skipped")
 
 
 def test_the_refused_message_of_a_removed_entry_is_given_up_and_said(valkey, beats, name):

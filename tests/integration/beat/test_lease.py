@@ -109,7 +109,7 @@ def test_a_deposed_holder_can_write_nothing(server, candidate):
         lambda: a.store.drop_manual(old.fence, [Drop("x", row=["is", "skipped"])]),
         lambda: list(a.store.outbox_load(old.fence)),
         lambda: a.store.outbox_take(old.fence, "id", "1 x"),
-        lambda: a.store.outbox_again(old.fence, [("id", "1 x", "{}")]),
+        lambda: a.store.outbox_again(old.fence, [("id", "1 x", "{}", [])]),
         lambda: a.store.put_off(old.fence, [("x", "1", "u 1 1000000 - 0 0", 5)], [("{}", 5)]),
         lambda: a.store.config_mark(old.fence, "", "x"),
         lambda: a.store.introduce(old.fence, "x"),

@@ -22,7 +22,11 @@ def test_what_is_no_longer_in_the_outbox_is_not_rendered_anew(leading):
     """It was asked for twice, and sent after the first time."""
     store, fence, client = leading
     client.hset(K.outbox, mapping={"there:0": "1 x", "anew:0": "1 rendered anew"})
-    items = [("sent:0", "1 x", "one item"), ("there:0", "1 x", "another"), ("anew:0", "1 refused", "a third")]
+    items = [
+        ("sent:0", "1 x", "one item", []),
+        ("there:0", "1 x", "another", []),
+        ("anew:0", "1 refused", "a third", []),
+    ]
     store.outbox_again(fence, items)
     assert client.zrange(K.manual, 0, -1) == ["another"]
     assert client.hgetall(K.outbox) == {"anew:0": "1 rendered anew"}
