@@ -136,8 +136,13 @@ class Backlog:
 
     def done(self, item: Item) -> None:
         """The broker has taken an item: remove it from the outbox, with others."""
+        self.over(item, item.row)
+
+    def over(self, item: Item, row: list[Any]) -> None:
+        """An item has its outcome: remove it from the outbox, with its row of the ledger, whose turn it is then."""
+        self.held.add(item.id)
         self.gone(item)
-        self._done.append((item.id, not item.at_most_once, item.row))
+        self._done.append((item.id, True, row))
 
     @property
     def removed(self) -> bool:

@@ -199,21 +199,18 @@ class Delivery:
                 self.outcomes.at_fault(item, exc)
 
     def _take(self, item: Item, term: Term) -> bool:
-        """At most once: take the item out of the outbox; whether this beat may publish it."""
+        """At most once: take the item before it is published; whether this beat may publish it."""
         try:
             if self.store.outbox_take(term.fence, item.id, item.stamped):
                 return True
             self._backlog.gone(item)
-            if item.unclear:
-                self.outcomes.note(item, "unknown", TimeoutError("Redis did not say whether the item was taken"))
         except Deposed:
             self._backlog.gone(item)
         except OnHold:
             self._backlog.put_back([item])
             term.trusted_until = float("-inf")  # the loop hears of it in a moment
         except TROUBLE:
-            # The reply may be lost: until the next attempt tells, the item must not be sent.
-            item.unclear = True
+            # Whether it is taken, the next attempt tells.
             self._backlog.put_back([item])
             self.outcomes.pause()
         return False

@@ -41,14 +41,12 @@ class Outcomes:
     # --- one message ---
 
     def unknown(self, item: Item, exc: Exception) -> None:
-        """At most once, and no answer: the item has left the outbox already, so beat does not repeat it."""
-        self._backlog.gone(item)
+        """At most once, and no answer: beat does not repeat it."""
         if isinstance(exc, NoRoute):
-            self.note(item, "failed", exc)
-            what = "the broker has no queue for %(task_id)s (%(why)s)"
+            outcome, what = "failed", "the broker has no queue for %(task_id)s (%(why)s)"
         else:
-            self.note(item, "unknown", exc)
-            what = "the broker's answer to %(task_id)s is unknown (%(why)s)"
+            outcome, what = "unknown", "the broker's answer to %(task_id)s is unknown (%(why)s)"
+        self._backlog.over(item, row_of(item, outcome, f"{type(exc).__name__}: {exc}"))
         words = f"Entry %(entry)r: {what}. Its delivery is at_most_once, so beat does not repeat it."
         log.warning("message.not_repeated", words, entry=item.name, task_id=item.task_id, why=mask(exc))
 

@@ -7,8 +7,8 @@ in the middle of a publish can wait for the end of that one message.
 *At least once* (the default): the thread publishes only before the term's ``trusted_until``, then removes the item by
 its id, unfenced. A message is repeated only if death, a pause or a broken connection falls between the broker's accept
 and the removal.
-*At most once*: a fenced script removes the item, and only its winner publishes; when the outcome is unclear the ledger
-says ``unknown``, and nobody repeats it.
+*At most once*: a fenced script marks the item as taken, and only its winner publishes; when the outcome is unclear the
+ledger says ``unknown``, and nobody repeats it. A leader says so, too, of what another had taken and did not note.
 
 The broker may be away, or refuse one message. The thread tells the two apart:
 
@@ -129,8 +129,15 @@ class Publisher:
 
     def take_over(self, load: Callable[[], list[Item]]) -> int:
         """Publish what *load* reads from the outbox, but for what is in hand here already; how many items."""
-        items = self._backlog.unknown(load)
+        found = self._backlog.unknown(load)
+        items = [item for item in found if not item.taken]
+        for item in found:
+            if item.taken:
+                self.outcomes.unknown(item, RuntimeError("the beat that had it in hand is gone"))
         self.submit(items)
+        if len(items) < len(found):
+            self._start()
+            self._wake.set()
         return len(items)
 
     def waiting(self) -> int:

@@ -1,7 +1,8 @@
 """One message in the outbox, as a value and as a text in Redis.
 
-The text is ``epoch head``, and on a line of its own the call to publish. The head is a JSON list; what an older release
-leaves out of it has a default here, so that items outlive an upgrade.
+The text is ``epoch head`` (``epoch taken head`` while a message with ``at_most_once`` is on its way), and on a line of
+its own the call to publish. The head is a JSON list; what an older release leaves out of it has a default here, so that
+items outlive an upgrade.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Any
 
 #: In the place of a manual item: nobody can render this message anew.
 AS_IT_IS = "-"
+
+#: After the epoch of an item that was taken; ``outbox_take.lua`` writes it, too.
+_TAKEN = "taken "
 
 _dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
@@ -51,8 +55,8 @@ class Item:
     #: How often a connection was lost under it, and how many messages the broker had taken the last time.
     losses: int = 0
     lost_at: int = 0
-    #: At most once: Redis did not answer when this beat took the item, so it is unknown whether it has it.
-    unclear: bool = False
+    #: At most once: a beat has taken it to publish it, as the word after the epoch says.
+    taken: bool = False
     #: The term that it is published for. A new term reads the outbox itself, so the publisher forgets items of the
     #: one before.
     term: Any = None
@@ -86,7 +90,9 @@ def unstamp(item_id: str, stamped: str) -> Item:
     """The item of a text; ValueError when it is none."""
     try:
         head, call = stamped.split("\n", 1)
-        name, nominal, id_, once, row, *rest = json.loads(head.split(" ", 1)[1])
+        head = head.split(" ", 1)[1]
+        taken = head.startswith(_TAKEN)
+        name, nominal, id_, once, row, *rest = json.loads(head.removeprefix(_TAKEN))
         uid, revision, at, again = (*rest, *("", 0, 0, "")[len(rest) :])[:4]
         for word in row:  # they go to the ledger
             if not isinstance(word, (str, int)):
@@ -95,6 +101,8 @@ def unstamp(item_id: str, stamped: str) -> Item:
         if not isinstance(row, list) or len(row) % 2:
             raise TypeError(f"{row!r} is no row")
         entry = (str(uid), int(revision), int(at), str(again))
-        return Item(item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), call, *entry)
+        return Item(
+            item_id, stamped, str(name), int(nominal), str(id_), bool(once), list(row), call, *entry, taken=taken
+        )
     except (IndexError, TypeError) as exc:
         raise ValueError(f"not an item of the outbox: {exc}") from None

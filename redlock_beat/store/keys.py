@@ -32,7 +32,8 @@ key            type           holds
 ``manual``     sorted set     triggers, backfills and settled slots waiting to be sent (JSON -> when)
 ``ledger``     stream         what became of each occurrence; capped
 ``edit_log``   stream         who edited what, when and why; capped
-``outbox``     hash           id -> ``epoch item``: claimed, not yet handed to a foreign broker
+``outbox``     hash           id -> ``epoch item``: claimed, not yet handed to a foreign broker; ``epoch taken item``:
+                              at most once, and on its way
 ``countdowns`` sorted set     task id -> when a call with a countdown or eta is sent
 ``countdown_items`` hash      task id -> ``token head`` and the messages of the call
 ``request:*``  string         request id -> first answer, five minutes; of what a worker last told or looked for, a day

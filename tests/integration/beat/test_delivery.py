@@ -54,40 +54,95 @@ def test_at_most_once_publishes_only_what_it_took(publisher, valkey):
     assert taken("memory://", publisher.app.conf.task_default_queue) == []
 
 
-def test_at_most_once_with_a_lost_take_is_unknown(publisher, valkey):
+def lost_once(does):
+    """What it does takes effect; the answer of the first time is lost."""
+    calls = []
+
+    def lost(*args):
+        calls.append(args)
+        got = does(*args)
+        if len(calls) == 1:
+            raise ConnectionError("the answer is lost")
+        return got
+
+    return lost, calls
+
+
+def test_at_most_once_with_a_lost_take_is_published_once(publisher, valkey):
+    """Nobody else can have taken it meanwhile, and nothing was published."""
+    client, queue = valkey.client(), publisher.app.conf.task_default_queue
+    one = item(publisher.app, True)
+    client.hset(K.outbox, one.id, one.stamped)
+    publisher.store.outbox_take, calls = lost_once(publisher.store.outbox_take)
+    publisher.lead(term(publisher.store))
+    publisher.submit([one])
+    eventually(lambda: ledger(client) and not client.hlen(K.outbox))
+    assert len(calls) == 2
+    assert [row["is"] for row in ledger(client)] == ["sent"]
+    assert len(taken("memory://", queue)) == 1
+
+
+def test_at_most_once_is_noted_once_though_the_answer_of_the_note_is_lost(publisher, valkey):
     client = valkey.client()
     one = item(publisher.app, True)
     client.hset(K.outbox, one.id, one.stamped)
-    take, calls = publisher.store.outbox_take, []
-
-    def lost(*args):
-        calls.append(1)
-        took = take(*args)
-        if len(calls) == 1:
-            raise ConnectionError("the reply is lost")
-        return took
-
-    publisher.store.outbox_take = lost
+    publisher.store.outbox_done, calls = lost_once(publisher.store.outbox_done)
     publisher.lead(term(publisher.store))
     publisher.submit([one])
-    eventually(lambda: ledger(client, "unknown"))
-    assert taken("memory://", publisher.app.conf.task_default_queue) == []
+    eventually(lambda: len(calls) > 1 and not publisher.outstanding())
+    assert [row["is"] for row in ledger(client)] == ["sent"]
 
 
-def test_at_most_once_is_taken_out_before_it_is_published(valkey, beats, monkeypatch):
+def test_at_most_once_is_published_though_the_broker_stops_to_read_once_it_is_taken(publisher, valkey):
+    client, queue = valkey.client(), publisher.app.conf.task_default_queue
+    one = item(publisher.app, True)
+    client.hset(K.outbox, one.id, one.stamped)
+    opened, tries = publisher.link.open, []
+
+    def stopping():
+        sender = opened()
+        send = type(sender).send
+        sender.send = lambda *args: tries.append(args) or (len(tries) > 1 and send(sender, *args))
+        return sender
+
+    publisher.link.open = stopping
+    publisher.lead(term(publisher.store))
+    publisher.submit([one])
+    eventually(lambda: ledger(client))
+    assert len(taken("memory://", queue)) == len(tries) - 1 == 1
+
+
+def test_at_most_once_is_unknown_when_the_leader_ends_with_the_message_in_hand(valkey, beats):
+    queue, client = f"q-{uuid.uuid4().hex}", valkey.client()
+    first = beats("memory://", **conf(valkey, queue)).lead()
+    first.parts.store.outbox_take, calls = lost_once(first.parts.store.outbox_take)
+    first.parts.publisher.outcomes.pause = first.parts.publisher.stop
+    Schedule(first.app).add("a", "tasks.add", 3600, delivery="at_most_once", run_now=True)
+    first.until(lambda: calls)
+    first.crash()
+    client.delete(K.lease)
+    second = beats("memory://", **conf(valkey, queue)).lead()
+    second.until(lambda: not client.hlen(K.outbox))
+    (row,) = [one for one in ledger(client) if one["is"] in ("sent", "unknown")]
+    assert (row["is"], row["entry"]) == ("unknown", "a")
+    assert taken("memory://", queue) == []
+
+
+def test_at_most_once_is_taken_before_it_is_published(valkey, beats, monkeypatch):
     seen = []
     client = valkey.client()
     real = outbox.publish_call
 
     def publish(producer, call):
-        seen.append(client.hlen(K.outbox))
+        seen.extend(client.hvals(K.outbox))
         real(producer, call)
 
     monkeypatch.setattr(outbox, "publish_call", publish)
     queue = f"q-{uuid.uuid4().hex}"
     beat = beats("memory://", {"a": {"task": "t", "schedule": 0.1, "delivery": "at_most_once"}}, **conf(valkey, queue))
     beat.until(lambda: len(ledger(client, "sent")) >= 2)
-    assert 0 in seen
+    assert len(seen) >= 2
+    assert {one.split(" ")[1] for one in seen} == {"taken"}
     assert len(taken("memory://", queue)) >= 2
 
 
