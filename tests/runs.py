@@ -12,12 +12,14 @@ from celery import Celery
 from celery.exceptions import Reject
 
 import redlock_beat
+from redlock_beat.tasks import client
 
 app = Celery("runs", broker=os.environ["RUNS_BROKER"])
 app.conf.update(
     redlock_beat_url=os.environ["RUNS_SCHEDULE"],
     redlock_beat_application="tests",
-    redlock_beat_worker_ttl=float(os.environ.get("RUNS_TTL", "1")),
+    # Longer than a busy machine pauses a worker; tests in which a lease is to lapse say so.
+    redlock_beat_worker_ttl=float(os.environ.get("RUNS_TTL", "60")),
     redlock_beat_lease_ttl=2.0,
     redlock_beat_once_per_occurrence=bool(os.environ.get("RUNS_ONCE")),
     worker_prefetch_multiplier=int(os.environ.get("RUNS_PREFETCH", "1")),
@@ -30,6 +32,8 @@ app.conf.update(
     redlock_beat_pings=json.loads(os.environ.get("RUNS_PINGS", "{}")),
     redlock_beat_statsd=os.environ.get("RUNS_STATSD", ""),
 )
+if os.environ.get("RUNS_TIMEOUT"):
+    client.TIMEOUT = app.conf.redlock_beat_socket_timeout = float(os.environ["RUNS_TIMEOUT"])
 if not os.environ.get("RUNS_UNWATCHED"):
     redlock_beat.watch(app)
 
@@ -45,6 +49,16 @@ def sleep(self: Any, seconds: float = 0.0) -> None:
     """Takes so long, and writes when it begins and when it ends."""
     write("begin", self.request)
     time.sleep(seconds)
+    write("end", self.request)
+
+
+@app.task(bind=True, name="runs.hold")
+def hold(self: Any) -> None:
+    """Takes until it may end."""
+    write("begin", self.request)
+    deadline = time.monotonic() + 60
+    while not os.path.exists(os.environ["RUNS_DIARY"] + "-go") and time.monotonic() < deadline:
+        time.sleep(0.02)
     write("end", self.request)
 
 
@@ -82,6 +96,8 @@ def fail(self: Any, how: str = "raise") -> None:
     write("begin", self.request)
     if how == "retry" and self.request.retries == 0:
         raise self.retry(countdown=0.1)
+    if how == "retry elsewhere" and self.request.retries == 0:
+        raise self.retry(countdown=0, queue="elsewhere")
     if how == "reject":
         raise Reject("no", requeue=False)
     if how == "die":

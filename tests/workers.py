@@ -41,6 +41,7 @@ class Workers:
             "RUNS_BROKER": broker or schedule.url(),
             "RUNS_SCHEDULE": schedule.url(),
             "RUNS_DIARY": str(self.diary),
+            "RUNS_TIMEOUT": "20",  # a Redis that is slow for once is not away
             "PYTHONPATH": str(ROOT),
             **settings,
         }
@@ -72,6 +73,10 @@ class Workers:
         eventually(lambda: " ready." in log.read_text() or process.poll() is not None, "the worker is ready", 60)
         assert process.poll() is None, log.read_text()[-3000:]
         return process
+
+    def go(self) -> None:
+        """Let the runs that hold end."""
+        Path(f"{self.diary}-go").touch()
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted(self.directory.glob("worker-*.log")))

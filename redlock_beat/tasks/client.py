@@ -29,12 +29,12 @@ class TaskStore(Store):
     in force although nobody said so.
     """
 
-    def __init__(self, settings: Settings, timeout: float = TIMEOUT, pause: float = PAUSE) -> None:
+    def __init__(self, settings: Settings, timeout: float | None = None, pause: float = PAUSE) -> None:
         target = Target(settings)
         super().__init__(target)
         self._not_before = 0.0
         self._pause = pause
-        timeout = min(timeout, settings.socket_timeout)
+        timeout = min(TIMEOUT if timeout is None else timeout, settings.socket_timeout)
         if not target.cluster:  # one of a cluster connects as it is made
             self.client = target.client(timeout)
         self._timeout = timeout

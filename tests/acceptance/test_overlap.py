@@ -11,7 +11,8 @@ from tests.beats import make_app
 from tests.servers import eventually
 from tests.workers import at_once, kill, pool_of
 
-TTL = 1.0
+#: Shorter than a limit of the queue, and longer than a busy machine pauses a worker: then there may be two runs.
+TTL = 6.0
 #: Seconds that one run takes, and from slot to slot.
 TAKES, EVERY = 1.2, 0.25
 
@@ -45,14 +46,14 @@ def test_two_runs_are_never_at_once_whoever_is_killed_and_the_next_comes_within_
             continue  # it was over just before
         killed[run.pid] = died
         following = eventually(
-            lambda run=run: [line for line in here.lines("begin") if line.at > run.at], "the next one begins", 20
+            lambda run=run: [line for line in here.lines("begin") if line.at > run.at], "the next one begins"
         )
         waited.append(following[0].at - died)
     eventually(lambda: len(here.lines("end")) >= 3, "they go on")
     schedule.remove("a")
     assert at_once(here.lines(), list(killed.items())) == 1
     assert waited
-    assert max(waited) < 50, waited  # the lease of a second and not the queue limit of a minute
+    assert max(waited) < 50, waited  # the lease of some seconds and not the queue limit of a minute
     eventually(lambda: schedule.history(outcome="lost"), "a run that ended with its worker is told as lost")
 
 
@@ -77,7 +78,7 @@ def test_a_worker_that_dies_at_a_step_of_a_run_holds_it_up_for_its_lease(valkey,
     before = len(here.lines("begin"))
     here.start(pool, 2)
     here.start(pool, 2)
-    following = eventually(lambda: here.lines("begin")[before:], "the next one begins", 20)[0]
+    following = eventually(lambda: here.lines("begin")[before:], "the next one begins")[0]
     assert following.at > died
     eventually(lambda: len(here.lines("end")) >= before + 3, "they go on")
     assert at_once(here.lines()) == 1
@@ -86,7 +87,7 @@ def test_a_worker_that_dies_at_a_step_of_a_run_holds_it_up_for_its_lease(valkey,
 def test_a_worker_that_dies_with_a_message_that_it_has_not_begun_holds_it_up_for_the_queue_limit(
     valkey, workers, beats
 ):
-    here = workers(RUNS_TTL=str(TTL), RUNS_PREFETCH="4")
+    here = workers(RUNS_PREFETCH="4")
     first = here.start("threads", 1)
     beat = beats(make_app(valkey.url()))
     schedule = Schedule(beat.app)
@@ -94,15 +95,15 @@ def test_a_worker_that_dies_with_a_message_that_it_has_not_begun_holds_it_up_for
     beat.lead().start()
     eventually(lambda: here.lines("begin"), "its only thread is busy")
     schedule.add("a", "runs.sleep", EVERY, (0.5,), overlap="skip", queue_limit=2, run_now=True)
-    (sent,) = eventually(lambda: [row for row in schedule.history("a") if row.what == "sent"], "a run is sent")
+    sent = eventually(lambda: [row for row in schedule.history("a") if row.what == "sent"], "a run is sent")[-1]
     eventually(lambda: valkey.client().llen("celery") == 0, "the worker has it")
     kill(first)
     here.start("threads", 2)
-    run = eventually(lambda: [line for line in here.lines("begin") if line.entry == "a"], "the next one begins", 20)[0]
+    run = eventually(lambda: [line for line in here.lines("begin") if line.entry == "a"], "the next one begins")[0]
     assert run.id != sent.task_id
     assert run.at - sent.at.timestamp() >= 2  # the limit is kept
     rows = [row for row in schedule.history("a") if row.what == "sent"]
-    assert rows[-2].at.timestamp() - sent.at.timestamp() < 2 + EVERY + 1
+    assert rows[-2].at.timestamp() - sent.at.timestamp() < 2 + EVERY + 10  # and a busy machine
 
 
 def test_without_the_policy_they_are(valkey, workers, beats):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import pytest
 
@@ -33,6 +34,7 @@ def test_each_outcome_is_in_the_ledger_with_its_worker_and_duration(valkey, work
     here.start(pool)
     app, schedule = make_app(valkey.url()), Schedule.from_url(valkey.url())
     schedule.add("bad", "runs.fail", 3600)
+    sent = time.time()
     ids = {
         "succeeded": here.send(app, "runs.sleep", "ok", (0.2,)),
         "failed": here.send(app, "runs.fail", "bad", ("raise",)),
@@ -49,7 +51,7 @@ def test_each_outcome_is_in_the_ledger_with_its_worker_and_duration(valkey, work
     assert ok.by is not None
     assert ok.by.startswith("w0-")
     assert 0.2 <= ok.took < 20
-    assert abs(ok.began.timestamp() - here.lines("begin")[0].at) < 1
+    assert sent - 0.01 < ok.began.timestamp() <= ok.at.timestamp() - ok.took + 0.01
     assert [row.task_id for row in schedule.history(outcome="failed")] == [ids["failed"]]
     assert "secret" not in schedule.history(outcome="failed")[0].why
     status = schedule.status()
@@ -79,7 +81,7 @@ def test_a_process_of_the_pool_that_is_killed_fails_its_run(valkey, workers):
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
 def test_a_run_whose_worker_is_killed_is_lost_once_within_the_lease_and_the_look_of_another(valkey, workers, pool):
-    here = workers()
+    here = workers(RUNS_TTL="1")
     first = here.start(pool, 1)
     app, schedule = make_app(valkey.url()), Schedule.from_url(valkey.url())
     schedule.add("a", "runs.fail", 3600)
@@ -91,7 +93,7 @@ def test_a_run_whose_worker_is_killed_is_lost_once_within_the_lease_and_the_look
     (lost,) = eventually(lambda: schedule.history(outcome="lost"), "it is lost")
     assert (lost.task_id, lost.entry, lost.what) == (id_, "a", "ran")
     assert lost.by.startswith("w0-")
-    assert lost.at.timestamp() - died < 1 + 1 / 3 + 1  # the lease, the next look of another, and a busy machine
+    assert lost.at.timestamp() - died < 1 + 1 / 3 + 10  # the lease, the next look of another, and a busy machine
     assert schedule.status().failing == {"a": 1}
 
 
@@ -213,7 +215,7 @@ def test_runs_that_were_found_lost_are_told_and_counted_though_the_answer_was_lo
 
 def test_an_outcome_that_redis_has_lost_is_found_missing(valkey, workers):
     """A failover loses the last writes: a run that has ended seems to run on a worker that lives."""
-    here = workers()
+    here = workers(RUNS_TTL="1")
     here.start("solo")
     client, schedule = valkey.client(), Schedule.from_url(valkey.url())
     (token,) = eventually(lambda: client.zrange(K.workers, 0, -1), "it lives")

@@ -154,7 +154,8 @@ def test_a_run_is_repeated_after_its_worker_was_killed_and_not_before_that_is_ce
     first = here.start(pool, 1)
     app, client = make_app(rabbitmq(), task_default_queue=queue), valkey.client()
     claimed(client, "one")
-    sent(here, app, 4, "one")
+    headers = {"redlock_beat_entry": "a", "redlock_beat_due": 5.0, "redlock_beat_claim": LIMIT}
+    app.send_task("runs.hold", task_id="one", headers=headers)
     eventually(lambda: here.lines("begin"), "it runs")
     here.start(pool, 1)
     first.send_signal(signal.SIGSTOP)  # its connection may break while it lives
@@ -162,13 +163,14 @@ def test_a_run_is_repeated_after_its_worker_was_killed_and_not_before_that_is_ce
     died = kill(first)
     again = eventually(lambda: len(here.lines("begin")) == 2 and here.lines("begin")[1], "it is repeated")
     assert again.at > min(until, died) - 0.1
+    here.go()
     eventually(lambda: here.lines("end"), "it ends")
     assert at_once(here.lines(), [(here.lines("begin")[0].pid, died)]) == 1
 
 
 def test_redis_away_runs_begin_unasked(own_server, valkey, tmp_path):
     schedule_server = own_server()
-    here = Workers(schedule_server, tmp_path, broker=valkey.url(), RUNS_PREFETCH="32")
+    here = Workers(schedule_server, tmp_path, broker=valkey.url(), RUNS_PREFETCH="32", RUNS_TIMEOUT="0.5")
     try:
         here.start("threads", 1)
         schedule_server.process.send_signal(signal.SIGSTOP)
@@ -187,11 +189,12 @@ def test_a_retry_keeps_the_claim_until_it_is_over(valkey, workers):
     here.start()
     app, client, schedule = make_app(valkey.url()), valkey.client(), Schedule.from_url(valkey.url())
     claimed(client, "one")
-    sent(here, app, "retry", "one", task="runs.fail")
+    sent(here, app, "retry elsewhere", "one", task="runs.fail")  # to a queue where nobody has it yet
     eventually(lambda: schedule.history(outcome="retried"), "it is retried")
     assert client.hget(K.claims, "a").split(" ")[2] == "-"
     late = sent(here, app, 0, "two")
     eventually(lambda: dropped(schedule) == [(late, "overtaken by one")], "another does not begin meanwhile")
+    client.rpoplpush("elsewhere", "celery")
     eventually(lambda: schedule.history(outcome="succeeded"), "the retry runs")
     eventually(lambda: not client.hlen(K.claims), "and frees the claim")
 
