@@ -143,7 +143,7 @@ def retry(keys: Keys, who: Who, run: str, wait_ms: int) -> Request[bool]:
 
 
 def end(keys: Keys, who: Who, run: str, cooldown_ms: int = 0) -> Request[bool]:
-    """A call has ended; *run* is '' for one that does not run, and '*' for whichever run it is."""
+    """A call has ended; *run* is '' for one that does not run, '*' for any, '@' and a token for any of that worker."""
     return Request(
         bool,
         "lock_end",

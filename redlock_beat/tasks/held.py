@@ -15,6 +15,7 @@ from ..messages.headers import HEADER_LOCK
 from ..store import locks
 from ..store.locks import PAGE, Who
 from ..store.store import Store
+from .identity import current_worker
 
 
 def held() -> list[Who]:
@@ -49,7 +50,7 @@ def _revoked(sender: Any = None, request: Any = None, terminated: bool = False, 
     if _is_unique(sender):
         who = sender.locks.who_runs(request)
         if who is not None:
-            sender.locks.end(who, "*" if terminated else "")
+            sender.locks.end(who, _any_here() if terminated else "")
 
 
 def _failed(
@@ -61,7 +62,13 @@ def _failed(
         said = (getattr(request, "headers", None) or {}).get(HEADER_LOCK) if request else None
         who = Who(said, task_id, sender.name) if isinstance(said, str) else _by_arguments(sender, task_id, args, kwargs)
         if who is not None:
-            sender.locks.end(who, "*")
+            sender.locks.end(who, _any_here())
+
+
+def _any_here() -> str:
+    """Whichever run of this worker it was: its message may have come again, and run on another by now."""
+    token = current_worker()
+    return "*" if token is None else f"@{token}"
 
 
 def _is_unique(task: Any) -> bool:

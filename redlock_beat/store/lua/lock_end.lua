@@ -1,7 +1,7 @@
 -- A call has ended. The lock is freed, or passes to the next, if the holder is this very id and, where it is said, run.
 -- KEYS: locks, lock_ends, aside, cooldowns
--- ARGV: digest, id, token of the run ('' if it does not run, '*' for any), ms of cooldown (0: none), ms to remember
---       that it has run, for copies of its message
+-- ARGV: digest, id, token of the run ('' if it does not run, '*' for any, '@' and a worker's token for any there), ms of
+--       cooldown (0: none), ms to remember that it has run, for copies of its message
 -- returns: 1 if it held the lock, or was the next, else 0
 -- include: words
 -- include: lock
@@ -16,7 +16,12 @@ if lock.next == id and lock.id ~= id then
   return 1
 end
 if lock.id ~= id or (run == '' and lock.phase == 'running') then return 0 end
-if run ~= '' and run ~= '*' and not of_run(lock, run) then return 0 end
+local worker = string.match(run, '^@(.*)$')
+if worker then
+  if lock.phase == 'running' and (lock.worker or '') ~= '' and lock.worker ~= worker then return 0 end
+elseif run ~= '' and run ~= '*' and not of_run(lock, run) then
+  return 0
+end
 if lock.again then put_aside(aside, 'ran ' .. id, remember) end
 local next_lock = passed(lock)
 if next_lock then keep(locks, ends, digest, next_lock) else free(locks, ends, digest) end

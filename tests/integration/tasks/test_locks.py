@@ -158,6 +158,15 @@ def test_a_retry_takes_no_lock_from_another_call_nor_from_another_run(calls):
     assert calls.holder() == "b taken"
 
 
+def test_a_worker_frees_any_run_of_its_own_and_none_of_another(calls):
+    calls.take(A)
+    assert calls.start(A) == "run"
+    assert not calls.end(A, "@another")
+    assert calls.holder() == "a running"
+    assert calls.end(A, "@w")
+    assert calls.nothing_is_left()
+
+
 def test_a_run_of_the_same_id_that_was_given_up_frees_nothing(calls):
     calls.take(A)
     calls.start(A, "first", ttl=50)

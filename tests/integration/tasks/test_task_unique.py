@@ -7,13 +7,16 @@ import os
 import signal
 
 import pytest
+from billiard.exceptions import TimeLimitExceeded
 from celery import chain, chord, group
 from celery.exceptions import TaskRevokedError
+from celery.signals import task_failure
 from kombu.exceptions import OperationalError
 
 from redlock_beat import Schedule
 from redlock_beat.errors import DuplicateCall, InvalidTask
 from redlock_beat.store.keys import Keys
+from redlock_beat.tasks.identity import become
 from tests.servers import eventually, rabbitmq
 from tests.task_workers import redelivers
 
@@ -233,6 +236,22 @@ def test_a_run_that_is_killed_by_its_time_limit_frees_the_lock(project):
     first = p.slow.delay("a")
     eventually(lambda: p.begun("a"), "it runs")
     eventually(lambda: p.slow.delay("a").id != first.id, "the lock is free", 30)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
+def test_a_run_that_is_killed_frees_no_lock_of_the_same_run_elsewhere(project, where):
+    """Its worker was cut off for longer than its lease, the message came again, and another worker runs it."""
+    p = project()
+    call = p.once.delay("a")
+    who = p.once.locks.who(call.id, ("a",), {})
+    become(where)
+    try:
+        assert p.once.locks.start(who, "a run", looks=False).word == "run"
+        become("here")
+        task_failure.send(sender=p.once, task_id=call.id, exception=TimeLimitExceeded(1), args=("a",), kwargs={})
+    finally:
+        become(None)
+    assert p.once.holder(("a",)) == (None if where == "here" else call.id)
 
 
 def test_a_call_that_is_revoked_while_it_waits_frees_the_lock(project, valkey):
