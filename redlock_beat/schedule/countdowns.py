@@ -55,7 +55,7 @@ class Countdowns(ChangeMaker):
             items = dict(zip(page, (yield requests.some(self.keys.countdown_items, page)), strict=True))
             now_gone = yield requests.countdown_cancel(self.keys, page, self.settings.ledger_size, row, request)
             for who in filter(None, (_lock_of(id_, items[id_]) for id_ in now_gone)):
-                yield locks.end(self.keys, who, "")
+                yield locks.end(self.keys, who, "", request=secrets.token_hex(12))
             gone += now_gone
         return gone
 

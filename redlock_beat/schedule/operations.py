@@ -265,7 +265,8 @@ class Editing(Holds):
                     row += ["from", min(slots), "to", max(slots)]
                     sizes = self.settings.ledger_size, self.settings.edit_log_size
                     log_row = signature.row("cancelled", name)
-                    gone += yield requests.cancel(self.keys, [text for text, _ in mine], *sizes, row, log_row)
+                    texts, request = [text for text, _ in mine], secrets.token_hex(12)
+                    gone += yield requests.cancel(self.keys, texts, *sizes, row, log_row, request)
         return gone
 
 

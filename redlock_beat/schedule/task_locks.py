@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import secrets
 
 from ..clock import MICROS, moment
 from ..store import locks, requests
@@ -26,7 +27,9 @@ class TaskLocks(Countdowns):
 
     def unlock(self, lock: TaskLock) -> Operation[bool]:
         """Free a lock, if it still has this holder."""
-        freed: bool = yield locks.end(self.keys, Who(lock.digest, lock.holder, lock.task), "*")
+        freed: bool = yield locks.end(
+            self.keys, Who(lock.digest, lock.holder, lock.task), "*", request=secrets.token_hex(12)
+        )
         return freed
 
 

@@ -142,14 +142,15 @@ def retry(keys: Keys, who: Who, run: str, wait_ms: int) -> Request[bool]:
     )
 
 
-def end(keys: Keys, who: Who, run: str, cooldown_ms: int = 0) -> Request[bool]:
-    """A call has ended; *run* is '' for one that does not run, '*' for any, '@' and a token for any of that worker."""
-    return Request(
-        bool,
-        "lock_end",
-        [keys.locks, keys.lock_ends, keys.aside, keys.cooldowns],
-        [who.digest, who.id, run, cooldown_ms, REMEMBER],
-    )
+def end(keys: Keys, who: Who, run: str, cooldown_ms: int = 0, request: str = "") -> Request[bool]:
+    """A call has ended; *run* is '' for one that does not run, '*' for any, '@' and a token for any of that worker.
+
+    Whoever repeats it after a lost answer gives it an id of its own, *request*.
+    """
+    names_of = [keys.locks, keys.lock_ends, keys.aside, keys.cooldowns]
+    if request:
+        names_of.append(keys.request(request))
+    return Request(bool, "lock_end", names_of, [who.digest, who.id, run, cooldown_ms, REMEMBER], writes=True)
 
 
 def renew(keys: Keys, held: Sequence[Who], *, ttl_ms: int, worker: str) -> Request[int]:

@@ -223,11 +223,18 @@ def manual_page(keys: Keys, cursor: str, count: int) -> Request[tuple[str, list[
 
 
 def cancel(
-    keys: Keys, items: Sequence[str], ledger_size: int, log_size: int, row: Sequence[Any], log_row: Sequence[Any]
+    keys: Keys,
+    items: Sequence[str],
+    ledger_size: int,
+    log_size: int,
+    row: Sequence[Any],
+    log_row: Sequence[Any],
+    request: str,
 ) -> Request[int]:
     """Cancel manual items, with a row of the ledger and of the edit log; how many were there."""
     args = [ledger_size, log_size, *counted(items), *counted(row), *counted(log_row)]
-    return Request(int, "cancel", [keys.manual, keys.ledger, keys.edit_log], args, writes=True)
+    names_of = [keys.manual, keys.ledger, keys.edit_log, keys.request(request)]
+    return Request(int, "cancel", names_of, args, writes=True)
 
 
 def edit_log(keys: Keys, low: str, high: str, count: int) -> Request[list[tuple[str, dict[str, str]]]]:

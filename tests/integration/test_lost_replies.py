@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import hashlib
 import uuid
 
 import pytest
 
-from redlock_beat import AsyncSchedule, EntryExists, Schedule, hooks
-from tests.beats import duplicates, ledger, messages
+from redlock_beat import AsyncSchedule, EntryExists, RedisUnavailable, Schedule, hooks
+from redlock_beat.store import locks, lua
+from redlock_beat.store.client import Target
+from redlock_beat.store.store import Store
+from tests.beats import duplicates, ledger, make_app, messages
 from tests.brokers import taken
 from tests.proxy import Proxy
 
@@ -101,6 +105,56 @@ def test_a_batch_whose_reply_is_lost_takes_effect_once(server, proxy, skip):
     assert proxy.lost == 1
     assert (direct["a"].revision, direct["b"].revision) == (3, 1)
     assert server.client().zcard("{redlock-beat}:manual") == 1
+
+
+def cut(proxy: Proxy, request):
+    """The answer of the next such request is lost."""
+    proxy.lose_reply(hashlib.sha1(lua.source(request).encode()).hexdigest())
+
+
+def test_a_cancel_whose_reply_is_lost_says_how_many_there_were(server, proxy):
+    schedule = Schedule.from_url(through(proxy))
+    schedule.add("a", "t", 3600)
+    for _ in range(3):
+        schedule.trigger("a")
+    cut(proxy, "cancel")
+    assert (schedule.cancel("a"), proxy.lost) == (3, 1)
+    assert len(ledger(server.client(), "skipped")) == 1
+
+
+@pytest.mark.parametrize("retry_for", [10.0, 0.0])
+def test_a_lock_that_is_freed_by_hand_is_said_to_be_free_or_unknown_and_the_next_one_stands(server, proxy, retry_for):
+    schedule = Schedule(make_app(through(proxy), redlock_beat_url=through(proxy)), retry_for=retry_for)
+    store = Store(Target(Schedule.from_url(server.url()).settings))
+    who = locks.Who("digest", "id", "t")
+
+    def take(call):
+        ms = {"sending_ms": 60_000, "remember_ms": 60_000}
+        return store.run(locks.take(store.keys, who, call, cools=False, takes=True, replaces=False, **ms)).word
+
+    assert take("first") == "taken"
+    (found,) = schedule.locks()
+    run, asked = schedule._store.run, []
+
+    def running(request):
+        try:
+            return run(request)
+        finally:
+            if request.script == "lock_end":
+                asked.append(request)
+                assert len(asked) > 1 or take("second") == "taken"  # it is free, and another call has its id
+
+    schedule._store.run = running
+    cut(proxy, "lock_end")
+    if retry_for:
+        assert schedule.unlock(found)
+    else:
+        with pytest.raises(RedisUnavailable) as caught:
+            schedule.unlock(found)
+        assert caught.value.unknown
+        assert "unknown" in str(caught.value)
+    assert proxy.lost == 1
+    assert take("third") == "held"
 
 
 @pytest.mark.parametrize("skip", range(0, 24, 2))
