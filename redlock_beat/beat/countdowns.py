@@ -173,11 +173,12 @@ class Countdowns:
 
     def settle(self, term: Term) -> None:
         """Tell of what was sent although nobody has said so; a claim is found in the outbox itself."""
-        waiting, self._open = [one for one in self._open if one[0] == term.epoch], []
+        waiting = self._open = [one for one in self._open if one[0] == term.epoch]
         if not waiting:
             return
         ids = [one.call.id for _, one, _ in waiting]
         there = self.store.run(requests.some(self.store.keys.countdown_items, ids))
+        self._open = []
         for (epoch, one, claimed), item in zip(waiting, there, strict=True):
             if not claimed and not (item or "").startswith(f"{one.call.token} "):
                 self._sent(epoch, one, [])

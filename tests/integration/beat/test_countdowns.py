@@ -18,7 +18,7 @@ from redlock_beat.errors import Deposed
 from redlock_beat.store import requests
 from redlock_beat.store.countdown import KeptCall, Sending
 from redlock_beat.store.keys import Keys
-from tests.beats import ledger, make_app, messages
+from tests.beats import ledger, make_app, messages, of
 from tests.brokers import conf, taken
 from tests.proxy import Proxy
 from tests.servers import Cluster, eventually, rabbitmq
@@ -264,6 +264,26 @@ def test_whatever_reply_is_lost_each_is_sent_once_and_told_of(valkey, beats, ski
     finally:
         hooks.remove_hook(hook)
         proxy.close()
+
+
+def test_a_send_is_told_of_though_redis_is_still_away_when_its_lost_answer_is_looked_for(valkey, beats, told):
+    app = keeping(valkey.url())
+    beat = beats(app).lead()
+    (id_,) = call(app)
+    store, run, lost = beat.parts.store, beat.parts.store.run, []
+
+    def losing(request):
+        answer = run(request)
+        if len(lost) < 2 and (request.script == "countdown_send" or (lost and request.commands)):
+            lost.append(request)
+            raise ConnectionError("the answer is lost")
+        return answer
+
+    store.run = losing
+    make_due(valkey)
+    beat.until(lambda: of(told, hooks.Sent))
+    assert len(lost) == 2
+    assert [event.task_id for event in of(told, hooks.Sent)] == ids(valkey.client()) == [id_]
 
 
 def test_a_cancel_and_a_send_never_both_win_nor_both_lose(valkey, beats):
