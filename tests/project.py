@@ -72,6 +72,13 @@ def count(which: int) -> None:
     os.close(file)
 
 
+@app.task(name="tasks.hang")
+def hang(which: int) -> None:
+    """Occupy a process or thread of the worker's pool until the worker is killed."""
+    count(which)
+    time.sleep(600)
+
+
 if os.environ.get("PROJECT_KEEP"):
     redlock_beat.keep_countdowns(app)
 

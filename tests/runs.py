@@ -27,7 +27,12 @@ app.conf.update(
     task_reject_on_worker_lost=bool(os.environ.get("RUNS_ACKS_LATE")),
     task_default_queue=os.environ.get("RUNS_QUEUE", "celery"),
     broker_connection_retry_on_startup=True,
-    broker_transport_options={"visibility_timeout": float(os.environ.get("RUNS_VISIBILITY", "3600"))},
+    # Where kombu can be told to, a worker looks each second for messages that a dead one has fetched.
+    broker_transport_options={
+        "visibility_timeout": float(os.environ.get("RUNS_VISIBILITY", "3600")),
+        "unacked_restore_interval": 1,
+        "unacked_restore_throttle": 1,
+    },
     worker_enable_remote_control=True,
     redlock_beat_pings=json.loads(os.environ.get("RUNS_PINGS", "{}")),
     redlock_beat_statsd=os.environ.get("RUNS_STATSD", ""),
