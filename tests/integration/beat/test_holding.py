@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections import Counter
 from datetime import timedelta
 
 import pytest
@@ -97,7 +98,9 @@ def test_slots_of_a_hold_are_judged_as_those_of_an_outage(valkey, beats):
     assert ledger(client) == []
     schedule.release()
     beat.until(lambda: all(ledger(client, "missed") and sent(client, one) for one in ("once", "all", "skip")))
-    held_back = {row["entry"]: int(row["count"]) for row in ledger(client, "missed")}
+    held_back: Counter[str] = Counter()
+    for row in ledger(client, "missed"):  # a beat that is slow adds rows of later slots
+        held_back[row["entry"]] += int(row["count"])
     assert held_back["once"] >= 5
     assert held_back["skip"] >= 5
 
