@@ -549,7 +549,8 @@ def commit_many(
     }
     if any(map(attrgetter("source"), occurrences)):
         columns["h"] = [one.source for one in occurrences]
-        columns["b"] = [one.claimed[0].id if one.claimed else "" for one in items]
+        if any(map(attrgetter("claimed"), items)):
+            columns["b"] = [one.claimed[0].id if one.claimed else "" for one in items]
     if any(map(attrgetter("overlap"), items)):
         columns["o"] = [str(one.overlap.limit) if one.overlap else "" for one in items]
         columns["k"] = ["1" if one.overlap and one.overlap.policy == "skip" else "" for one in items]
