@@ -29,6 +29,8 @@ from .servers import Server, eventually
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+#: A term that outlasts a test: for tests that look at a leader between its ticks.
+LASTING = {"redlock_beat_lease_ttl": 60.0, "redlock_beat_render_limit": 60.0}
 
 
 def hear_ctrl_c() -> None:

@@ -8,7 +8,7 @@ from redlock_beat import Schedule
 from redlock_beat.cli import doctor
 from redlock_beat.clock import micros
 from redlock_beat.store.keys import Keys
-from tests.beats import make_app
+from tests.beats import LASTING, make_app
 from tests.servers import eventually
 
 K = Keys("redlock-beat")
@@ -20,7 +20,7 @@ def levels(schedule_, app=None):
 
 def test_what_the_doctor_finds(own_server, beats):
     server = own_server("valkey", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-    ours = {"redlock_beat_ledger_size": 0, "redlock_beat_lease_ttl": 1.0}
+    ours = {"redlock_beat_ledger_size": 0, **LASTING}
     app = make_app(server.url(), task_always_eager=True, beat_max_loop_interval=5, **ours)
     edited = Schedule(app)
     edited.add("bad", "tasks.add", 60)
@@ -82,7 +82,7 @@ def test_health_and_doctor(cli, valkey, beats, monkeypatch, tmp_path):
     assert "nobody leads" in cli("health", code=1)
     assert "no beat of this user" in cli("health", "--this", code=1)
     assert "nobody leads" in cli("doctor", code=1)
-    beats(valkey).lead()
+    beats(valkey, **LASTING).lead()
     assert json.loads(cli("health", "--json"))["ok"]
     assert json.loads(cli("health", "--this", "--json"))["ok"]
     assert {row["level"] for row in json.loads(cli("doctor", "--json"))} <= {"ok", "warning", "unknown"}

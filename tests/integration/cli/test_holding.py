@@ -9,6 +9,7 @@ import pytest
 from redlock_beat.schedule.describing import current_user
 from redlock_beat.schedule.hold import Holds
 from redlock_beat.store.keys import Keys
+from tests.beats import LASTING
 from tests.schemas import fits
 
 K = Keys("redlock-beat")
@@ -48,7 +49,7 @@ def test_wrong_usage_holds_nothing(cli, args, words):
 
 
 def test_the_other_verbs_say_that_all_is_held(cli, valkey, beats):
-    beat = beats(valkey).lead()
+    beat = beats(valkey, **LASTING).lead()
     cli.schedule.add("a", "tasks.add", 3600)
     assert "held" not in cli("status") + cli("list") + cli("next")
     beat.start()

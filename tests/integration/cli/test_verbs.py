@@ -10,7 +10,7 @@ import click
 from click.testing import CliRunner
 
 from redlock_beat.cli import redlock
-from tests.beats import make_app
+from tests.beats import LASTING, make_app
 
 
 def test_names_complete(cli):
@@ -28,7 +28,7 @@ def test_it_is_said_when_nobody_leads(cli, valkey, beats):
     assert "Nobody leads at present" in cli.err
     cli("run", "a")
     assert "Nobody leads at present" in cli.err
-    beats(valkey).lead()
+    beats(valkey, **LASTING).lead()
     cli("run", "a")
     assert cli.err == ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from redlock_beat.store.keys import Keys
-from tests.beats import messages
+from tests.beats import LASTING, messages
 
 K = Keys("redlock-beat")
 
@@ -16,7 +16,7 @@ def test_status_says_who_leads_and_what_is_wrong(cli, valkey, beats):
     client = valkey.client()
     client.hset(K.entries, "bad", "rubbish")
     client.hset(K.beats, "other", "rubbish")
-    beat = beats(valkey).lead()
+    beat = beats(valkey, **LASTING).lead()
     beat.until(lambda: client.hexists(K.quarantine, "bad"))
     out = cli("status")
     assert "term 1" in out
@@ -28,7 +28,7 @@ def test_status_says_who_leads_and_what_is_wrong(cli, valkey, beats):
 
 
 def test_status_says_why_messages_are_rendered_one_by_one(cli, valkey, beats):
-    beat = beats(valkey, task_compression="gzip").lead()
+    beat = beats(valkey, task_compression="gzip", **LASTING).lead()
     cli.schedule.add("a", "tasks.add", 3600, run_now=True)
     beat.until(lambda: messages(valkey.client()))
     beat.until(lambda: "one by one  1 of 1 sent were rendered so, which is slower" in cli("status"))
@@ -50,7 +50,7 @@ def test_running_and_history(cli, valkey, beats):
 
 def test_numbers_of_a_status_do_not_contradict_each_other(cli, valkey, beats):
     """Messages are counted as rendered before they are counted as sent; and there is no time of -0.000 s."""
-    beat, client = beats(valkey).lead(), valkey.client()
+    beat, client = beats(valkey, **LASTING).lead(), valkey.client()
     token = beat.parts.lease.token
     for skew, shown in ((-100, "+0.000 s"), (-1_200, "-0.001 s")):
         row = {**json.loads(client.hget(K.beats, token)), "rendered": {"it is a canvas": 4}, "sent": 3, "skew": skew}

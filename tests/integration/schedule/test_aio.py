@@ -18,7 +18,7 @@ from redlock_beat import (
     StaleRevision,
 )
 from redlock_beat.store.keys import Keys
-from tests.beats import somebody_reads
+from tests.beats import LASTING, somebody_reads
 from tests.proxy import Proxy
 
 K = Keys("redlock-beat")
@@ -61,8 +61,8 @@ def test_both_schedules_have_the_same_methods_with_the_same_arguments():
 def test_one_step_and_a_whole_operation_are_asked_in_the_same_way(schedule, valkey):
     schedule.add("a", "tasks.add", 60)
     operations = schedule.operations
-    before, seconds = schedule.now(), valkey.client().time()[0]
-    assert abs(before.timestamp() - seconds) <= 2
+    seconds, before = valkey.client().time()[0], schedule.now()
+    assert seconds <= before.timestamp() <= valkey.client().time()[0] + 1
     assert schedule.ask(operations.size()) == 1
     assert schedule.ask(operations.entry("a"))[1].name == "a"
 
@@ -78,7 +78,7 @@ def test_one_step_and_a_whole_operation_are_asked_in_the_same_way(schedule, valk
 def test_the_whole_schedule_on_an_event_loop(valkey, beats):
     from datetime import UTC, datetime
 
-    beat = beats(valkey).lead()
+    beat = beats(valkey, **LASTING).lead()
 
     async def edit():
         async with AsyncSchedule.from_url(valkey.url()) as schedule:

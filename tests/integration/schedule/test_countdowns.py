@@ -14,7 +14,7 @@ from redlock_beat.store.client import Target
 from redlock_beat.store.countdown import KeptCall
 from redlock_beat.store.keys import Keys
 from redlock_beat.store.store import Store
-from tests.beats import ledger
+from tests.beats import LASTING, ledger
 from tests.proxy import Proxy
 
 K = Keys("redlock-beat")
@@ -176,7 +176,7 @@ def test_status_and_health_say_what_is_due_while_no_beat_runs(schedule):
 
 
 def test_countdowns_that_are_late_are_not_well(schedule, server, beats):
-    beats(server).lead()
+    beats(server, **LASTING).lead()
     keep(schedule, 600)
     assert schedule.health().ok
     now = schedule.ask(requests.now(schedule.keys))

@@ -13,6 +13,7 @@ from redlock_beat import Schedule
 from redlock_beat.__main__ import main
 from redlock_beat.store.item import stamp
 from redlock_beat.store.keys import Keys
+from tests.beats import LASTING
 from tests.brokers import conf
 from tests.proxy import Proxy
 
@@ -24,7 +25,7 @@ def test_the_whole_is_asked_without_celery(own_server, beats, capsys, monkeypatc
     assert main(["health", "--url", server.url()]) == 1
     assert "nobody leads" in capsys.readouterr().out
     schedule = Schedule.from_url(server.url())
-    beats(server, redlock_beat_lease_ttl=60.0, redlock_beat_render_limit=60.0).lead()  # nobody ticks it any more
+    beats(server, **LASTING).lead()  # nobody ticks it any more
     assert main(["health", "--url", server.url()]) == 0
     schedule.add("a", "tasks.add", 60)
     server.client().zadd(K.due, {"a": 1000})
@@ -68,7 +69,7 @@ def test_the_whole_is_asked_without_celery(own_server, beats, capsys, monkeypatc
 def test_health_reads_what_waits_for_the_broker(valkey, beats, way):
     """A message just claimed is no reason to worry, whatever slot it is for."""
     proxy = Proxy(1)  # nothing listens there
-    beat = beats(f"amqp://guest:guest@127.0.0.1:{proxy.port}//", **conf(valkey, "q")).lead()
+    beat = beats(f"amqp://guest:guest@127.0.0.1:{proxy.port}//", **conf(valkey, "q"), **LASTING).lead()
     schedule, client = Schedule(beat.app), valkey.client()
     schedule.add("a", "tasks.add", 0.2)
     beat.until(lambda: client.hlen(K.outbox) >= 3)

@@ -8,8 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from redlock_beat import AsyncSchedule, InvalidSchedule, Schedule
+from redlock_beat.clock import micros
+from redlock_beat.schedule.hold import Holds
 from redlock_beat.store.keys import Keys
-from tests.beats import Beat, make_app, messages, schedule
+from tests.beats import LASTING, Beat, make_app, messages, schedule
 from tests.servers import Server, eventually
 
 K = Keys("redlock-beat")
@@ -33,9 +35,11 @@ def test_a_hold_stands_until_it_is_released(held):
     assert held.release() is None, "nothing is held"
 
 
-def test_it_ends_by_itself_at_redis_s_time(held):
-    ends = held.now() + timedelta(seconds=0.15)
-    assert held.hold(until=ends).until == ends
+def test_it_ends_by_itself_at_redis_s_time(held, server):
+    ends = held.now() + timedelta(hours=1)
+    assert held.hold(until=ends).until == ends == held.held().until
+    ends = held.now() + timedelta(seconds=0.15)  # nobody waits for an hour
+    server.client().hset(K.hold, "until", micros(ends))
     eventually(lambda: held.held() is None, "its time comes")
     assert held.now() >= ends
     assert held.release() is None
@@ -96,7 +100,7 @@ def test_the_same_awaited(valkey):
 
 
 def test_whoever_holds_waits_for_the_leader(valkey):
-    beat = Beat(make_app(valkey.url())).lead()
+    beat = Beat(make_app(valkey.url(), **LASTING)).lead()
     with Schedule(beat.app) as one:
         held = one.ask(one.operations.holding(None, None, None, None))[0]
         assert not held.confirmed
@@ -111,12 +115,24 @@ def test_whoever_holds_waits_for_the_leader(valkey):
 
 
 def test_a_leader_that_does_not_answer_is_waited_for_as_long_as_its_lease_may_last(valkey, monkeypatch):
-    beat = Beat(make_app(valkey.url(), redlock_beat_lease_ttl=0.5)).lead()
-    renewed = valkey.client().pttl(K.lease)
+    beat, client, confirmed, asked = (
+        Beat(make_app(valkey.url(), **LASTING)).lead(),
+        valkey.client(),
+        Holds.confirmed,
+        [],
+    )
+
+    def ends_soon(*args):
+        if not asked:
+            client.pexpire(K.lease, 500)
+        asked.append(client.get(K.lease))
+        return confirmed(*args)
+
+    monkeypatch.setattr(Holds, "confirmed", ends_soon)
     with Schedule(beat.app) as one:
         assert one.hold().confirmed, "its lease is over, and nobody leads"
-    assert renewed > 0
-    assert valkey.client().get(K.lease) is None
+    assert asked
+    assert client.get(K.lease) is None
     beat.close()
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.beats import make_app
+from tests.beats import LASTING, make_app
 
 
 def test_it_shows_who_leads_and_what_happened(page, valkey, beats, schedule):
     assert "No beat leads" in page.get("/beats").text
-    beat = beats(valkey).lead()
+    beat = beats(valkey, **LASTING).lead()
     schedule.add("mail", "tasks.add", 0.2)
     beat.until(lambda: schedule.history("mail"))
     beat.until(lambda: schedule.status().replicas)

@@ -12,7 +12,7 @@ from redlock_beat.clock import micros
 from redlock_beat.store import listing
 from redlock_beat.web import catalogue, search
 from redlock_beat.web.pages import bulk
-from tests.beats import make_app
+from tests.beats import LASTING, make_app
 from tests.schemas import fits
 
 
@@ -233,7 +233,7 @@ def test_bytes_that_are_no_text_stop_no_page(page, some, valkey):
 
 
 def test_configured_entries_are_told_from_others_and_when_they_were_edited(page, beats, valkey, schedule):
-    app = make_app(valkey.url(), {"conf": {"task": "tasks.add", "schedule": 3600.0}})
+    app = make_app(valkey.url(), {"conf": {"task": "tasks.add", "schedule": 3600.0}}, **LASTING)
     beats(app).lead()
     schedule.add("mine", "tasks.add", 3600)
     assert names(page, origin="config") == ["conf"]
