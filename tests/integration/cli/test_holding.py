@@ -75,14 +75,15 @@ def test_the_other_verbs_say_that_all_is_held(cli, valkey, beats):
 
 def test_a_leader_that_goes_on_and_does_not_confirm_is_said(cli, valkey, monkeypatch):
     """One of an older release, say: it renews its lease, and knows of no hold."""
-    client, confirmed = valkey.client(), Holds.confirmed
+    client, holding = valkey.client(), Holds.holding
 
-    def renewed(*args):
-        client.pexpire(K.lease, 60_000)
-        return confirmed(*args)
+    def impatient(*args):
+        hold, patience = yield from holding(*args)
+        assert patience > 10  # as long as the lease may last
+        return hold, 0.3
 
-    monkeypatch.setattr(Holds, "confirmed", renewed)
-    client.set(K.lease, "older 7 seen web-1:42", px=200)
+    monkeypatch.setattr(Holds, "holding", impatient)
+    client.set(K.lease, "older 7 seen web-1:42", px=60_000)
     assert "has not confirmed it" in cli("hold", code=1)
     assert cli.schedule.held().confirmed is False
     assert "(the leader has not confirmed it)" in cli("status")

@@ -28,7 +28,7 @@ def test_a_wrong_password_is_said_at_once_and_as_what_it_is(own_server, kind):
                 ask()
             assert "did not answer" not in str(error.value)
             assert "wr0ng" not in str(error.value)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 9  # one that is away is asked for ten seconds
 
 
 def _with_password(own_server, kind):
@@ -51,7 +51,7 @@ def test_a_command_that_the_acl_forbids_is_said_at_once(own_server):
     for user in ("reader", "blind"):
         with pytest.raises(AccessDenied, match="ACL rule"):
             Schedule.from_url(server.url(user=f"{user}:x")).add("a", "t", 60)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 9  # one that is away is asked for ten seconds
 
 
 K = Keys("redlock-beat")

@@ -96,8 +96,8 @@ def test_stale_revisions_in_a_batch(schedule):
 def test_a_batch_that_redis_does_not_answer_says_that_it_does_not_know(valkey):
     proxy = Proxy(valkey.port)
     schedule = Schedule.from_url(f"redis://127.0.0.1:{proxy.port}/0", socket_timeout=0.2)
-    schedule.retry_for = 0.5
     schedule.add("warm", "t", 60)
+    schedule.retry_for = 0.5
     try:
         with pytest.raises(BatchFailed, match="is unknown whether") as failed, schedule.batch() as batch:
             batch.add("a", "t", 60)

@@ -25,11 +25,20 @@ def schedule(server):
     return Schedule.from_url(server.url())
 
 
-def keep(schedule: Schedule, seconds: float = 600, task: str = "tasks.mail", *, id_: str = "", most: int = 100, **more):
+def keep(
+    schedule: Schedule,
+    seconds: float = 600,
+    task: str = "tasks.mail",
+    *,
+    id_: str = "",
+    most: int = 100,
+    sleep: float = 5.0,
+    **more,
+):
     """Keep one call as a caller does; what Redis answers, and the call."""
     now = schedule.ask(requests.now(schedule.keys))
     call = KeptCall(id_ or str(uuid.uuid4()), now + round(seconds * MICROS), uuid.uuid4().hex[:8], task, now, **more)
-    return schedule.ask(requests.countdown_keep(schedule.keys, call, most, 5.0))[1], call
+    return schedule.ask(requests.countdown_keep(schedule.keys, call, most, sleep))[1], call
 
 
 def test_calls_are_listed_soonest_first_with_what_people_want_to_know(schedule):
@@ -108,10 +117,10 @@ def test_a_full_server_keeps_nothing_by_halves(schedule, server):
 def test_a_beat_is_woken_only_for_a_call_that_it_would_not_see_in_time(schedule, server):
     with server.client().pubsub() as pubsub:
         pubsub.subscribe(K.wake)
-        assert pubsub.get_message(timeout=2)["type"] == "subscribe"
-        keep(schedule, 600)
-        keep(schedule, 2)
-        assert pubsub.get_message(timeout=2)["data"] == "edit"
+        assert pubsub.get_message(timeout=30)["type"] == "subscribe"
+        keep(schedule, 600, sleep=300)
+        keep(schedule, 200, sleep=300)
+        assert pubsub.get_message(timeout=30)["data"] == "edit"
         assert pubsub.get_message(timeout=0.05) is None
 
 

@@ -94,7 +94,7 @@ def test_a_walk_that_redis_ends_begins_anew(own_server, monkeypatch):
     monkeypatch.setattr(catalogue, "FIRST", 1)
     monkeypatch.setattr(catalogue, "PAGE", 10)
     server = own_server("valkey")
-    with Schedule.from_url(server.url(), retry_for=0.2, socket_timeout=0.2) as schedule:
+    with Schedule.from_url(server.url(), retry_for=0.2, socket_timeout=30.0) as schedule:
         with schedule.batch() as batch:
             for i in range(1000):
                 batch.add(f"entry-{i:04d}", "tasks.mail", 3600)

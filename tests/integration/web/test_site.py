@@ -15,6 +15,7 @@ from redlock_beat.web.once import new_id
 from redlock_beat.web.options import Options
 from redlock_beat.web.pages import ROUTES
 from redlock_beat.web.site import Site
+from tests.servers import eventually
 from tests.web import Visitor
 
 TOKEN = "0123456789abcdefXYZ"
@@ -291,9 +292,9 @@ def test_a_visit_waits_for_no_other(page, schedule, monkeypatch):
 
 def test_it_goes_on_when_redis_is_back(own_server):
     server = own_server("valkey")
-    with Schedule.from_url(server.url(), retry_for=0.2, socket_timeout=0.2) as schedule:
+    with Schedule.from_url(server.url(), retry_for=0.2) as schedule:
         page = Visitor(Site(schedule, Options()))
         server.stop()
         assert page.get("/").status == 503
         server.start()
-        assert page.get("/").status == 200
+        eventually(lambda: page.get("/").status == 200, "it is served again")
