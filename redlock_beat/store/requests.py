@@ -313,7 +313,7 @@ def countdown_keep(keys: Keys, call: KeptCall, most: int, soon: float) -> Reques
     *soon*: a beat is woken for a call that is due within so many seconds.
     """
     args = [keys.wake, most, soon, call.id, score(call.due), call.text()]
-    there = [keys.countdowns, keys.countdown_items]
+    there = [keys.countdowns, keys.countdown_items, keys.request(f"keep-{call.id}-{call.token}")]
     return Request(lambda got: (int(got[0]), str(got[1])), "countdown_keep", there, args, writes=True)
 
 

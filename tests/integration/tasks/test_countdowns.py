@@ -17,13 +17,15 @@ from celery.exceptions import Retry
 from celery.result import AsyncResult
 
 import redlock_beat.tasks.task
-from redlock_beat import InvalidSetting, NotKept, Schedule, Settings, keep_countdowns
+from redlock_beat import InvalidSetting, NotKept, RedisUnavailable, Schedule, Settings, keep_countdowns
 from redlock_beat.messages.calls import read_call
 from redlock_beat.settings import settings_of
 from redlock_beat.store.countdown import KeptCall
 from redlock_beat.store.keys import Keys
+from redlock_beat.tasks.client import store_of
 from tests.beats import ledger, make_app, messages
 from tests.proxy import Proxy
+from tests.servers import eventually
 
 K = Keys("redlock-beat")
 
@@ -323,6 +325,29 @@ def test_a_lost_reply_keeps_a_call_once_and_two_are_never_silence(valkey, answer
     plain = [message["headers"] for message in messages(client)]
     assert [headers["id"] for headers in plain] == ([result.id] if answers == 2 else [])
     assert all(headers["redlock_beat_eta"] for headers in plain)  # by which the guard drops the second of the two
+
+
+def test_a_call_that_is_sent_while_its_lost_answer_is_asked_for_again_is_sent_once(valkey, beats):
+    app, client = keeping(valkey.url(), redlock_beat_eta_threshold=1), valkey.client()
+    beats(app).lead().start()
+    store, lost = store_of(app), []
+    run = store.run
+
+    def losing(request):
+        answer = run(request)
+        if request.script == "countdown_keep" and not lost:
+            lost.append(request)
+            eventually(lambda: client.llen("celery"), "its time comes, and it is sent")
+            away = RedisUnavailable("the answer is lost")
+            away.unknown = True
+            raise away
+        return answer
+
+    store.run = losing
+    result = app.tasks["tasks.add"].apply_async(countdown=3)
+    assert lost
+    assert [message["headers"]["id"] for message in messages(client)] == [result.id]
+    assert not kept(client)
 
 
 def test_limits_are_said_and_what_is_beyond_them_is_celerys(valkey, caplog):
