@@ -16,6 +16,7 @@ from redlock_beat.django import Schedule
 from redlock_beat.django.management.commands.redlock import Command, _without_djangos
 from redlock_beat.django.verbs import redlock
 from redlock_beat.schedule.migrate import django_rows
+from tests.beats import LASTING
 from tests.django_project import manage
 
 
@@ -122,7 +123,7 @@ def test_what_cannot_be_dumped_is_named(schedule, run):
         run("dump", "--format", "django-celery-beat")
 
 
-def test_the_comparison_says_what_differs(schedule, capsys, monkeypatch, beats, app):
+def test_the_comparison_says_what_differs(schedule, capsys, monkeypatch, beats, app, configured):
     """Rows as two readings of the tables find them, and Ctrl-C; a database that is away for one of them ends nothing."""
     now = schedule.now()
 
@@ -146,6 +147,7 @@ def test_the_comparison_says_what_differs(schedule, capsys, monkeypatch, beats, 
 
     monkeypatch.setattr("redlock_beat.django.tables.entries", entries)
     schedule.add("poll", "t", 60)
+    configured(**LASTING)
     beats(app).lead()
     with pytest.raises(CommandError, match="exit code 1"):
         call_command("redlock", "--", "compare-django-celery-beat", "--for", "1h", "--every", "50ms")

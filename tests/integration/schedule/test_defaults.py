@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from dateutil.rrule import DAILY, rrule
@@ -109,7 +110,7 @@ def test_a_rule_that_starts_now_is_the_same_rule_tomorrow(schedule, load):
     start = schedule["a"].schedule.start
     found = default_of(schedule, "a", {**A, "schedule": rrule(DAILY)}, "x")
     moved = replace(
-        found, entry=replace(found.entry, schedule=replace(found.entry.schedule, start=start.replace(year=2027)))
+        found, entry=replace(found.entry, schedule=replace(found.entry.schedule, start=start + timedelta(days=1)))
     )
     assert [one.what for one in load_defaults(schedule, [moved])] == ["unchanged"]
     assert schedule["a"].schedule.start == start
