@@ -29,10 +29,11 @@ def test_a_deleted_queue_is_declared_anew_and_nothing_is_lost(valkey, beats, nam
     beat = beats(rabbitmq(), {f"e{i}": every(0.2) for i in range(3)}, **conf(valkey, name)).lead()
     client = valkey.client()
     beat.until(lambda: len(ledger(client, "sent")) >= 6)
+    eventually(lambda: client.hlen(K.outbox) == 0, "nothing is under way")
     channel.queue_delete(name)
     before = len(ledger(client, "sent"))
     beat.until(lambda: len(ledger(client, "sent")) >= before + 6)
-    later = {row["id"] for row in ledger(client, "sent")[before + 3 :]}  # some were sent before it was deleted
+    later = {row["id"] for row in ledger(client, "sent")[before:]}
     ids = drained(rabbitmq(), name)
     assert later <= set(ids)
     assert len(ids) == len(set(ids))
@@ -44,10 +45,11 @@ def test_a_deleted_queue_behind_an_exchange_is_bound_anew(valkey, beats, name, c
     beat = beats(rabbitmq(), {"a": every(0.2)}, **conf(valkey, name, task_queues=[queue])).lead()
     client = valkey.client()
     beat.until(lambda: ledger(client, "sent"))
+    eventually(lambda: client.hlen(K.outbox) == 0, "nothing is under way")
     channel.queue_delete(name)
     before = len(ledger(client, "sent"))
     beat.until(lambda: len(ledger(client, "sent")) >= before + 3)
-    assert {row["id"] for row in ledger(client, "sent")[before + 1 :]} <= set(drained(rabbitmq(), name))
+    assert {row["id"] for row in ledger(client, "sent")[before:]} <= set(drained(rabbitmq(), name))
 
 
 @pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
@@ -81,7 +83,7 @@ def test_nobody_listening_is_no_error_where_nobody_need_listen(valkey, beats, na
 
 def test_a_broker_that_vanishes_is_left_without_a_farewell(valkey, beats, name):
     proxy = Proxy(5672)
-    more = conf(valkey, name, redlock_beat_publish_timeout=3.0)
+    more = conf(valkey, name, redlock_beat_publish_timeout=6.0)
     beat = beats(f"amqp://guest:guest@127.0.0.1:{proxy.port}//", {"a": every(0.1)}, **more)
     client = valkey.client()
     beat.until(lambda: len(ledger(client, "sent")) > 2)
@@ -92,12 +94,13 @@ def test_a_broker_that_vanishes_is_left_without_a_farewell(valkey, beats, name):
     def timed(**kwargs):
         began = time.monotonic()
         close(**kwargs)
-        took.append(time.monotonic() - began)
+        took.append((time.monotonic() - began, kwargs))
 
     link.close = timed
     proxy.freeze()
     beat.until(lambda: publisher.failing and took)
-    assert max(took) < 3
+    assert took[0][0] < 5
+    assert took[0][1] == {}
     proxy.close()
 
 
