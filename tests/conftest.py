@@ -106,7 +106,7 @@ def candidate() -> Iterator[Callable[..., Lease]]:
     """Standings in the election of a server, each with a subscription that ends with the test."""
     listeners: list[Listener] = []
 
-    def make(server: Server, token: str, ttl: float = 0.5, port: int | None = None) -> Lease:
+    def make(server: Server, token: str, ttl: float = 60, port: int | None = None) -> Lease:
         url = server.url() if port is None else f"redis://127.0.0.1:{port}/0"
         target = Target(Settings(url=url, lease_ttl=ttl, render_limit=60, socket_timeout=1.0))
         listeners.append(Listener(target, token))

@@ -52,7 +52,7 @@ def clock(monkeypatch) -> Clock:
 def aged(candidate, clock):
     """A candidate that was subscribed and seen, and has known the replication id, for longer than a TTL."""
 
-    def make(server: Server, token: str, ttl: float = 0.5) -> Lease:
+    def make(server: Server, token: str, ttl: float = 60) -> Lease:
         one = candidate(server, token, ttl)
         assert one.listener.subscribe()
         one.look()
@@ -138,7 +138,7 @@ def test_an_old_term_in_a_server_that_came_back_older_is_not_taken_for_the_own_o
     client.incr(K.epoch)
     client.delete(K.lease)
     second = a.acquire()
-    client.set(K.lease, first.fence.text, px=500)
+    client.set(K.lease, first.fence.text, px=60_000)
     client.set(K.epoch, first.epoch)
     third = a.acquire()
     assert third.epoch > second.epoch
@@ -153,26 +153,26 @@ def test_trust_counts_from_the_start_of_the_attempt(valkey, candidate):
 
 
 def test_a_vanished_process_is_stolen_from_after_two_looks(server, candidate, aged, clock):
-    a, b = candidate(server, "a", ttl=60), aged(server, "b")
+    a, b = candidate(server, "a"), aged(server, "b")
     a.listener.subscribe()
     assert a.acquire() is not None
     assert b.look()[1] is False
     b.ttl = 0.0  # the server is young
     eventually(lambda: b.look()[0].uptime >= 1)
+    clock.stand()
     a.listener.close()  # what its death does
     seen, free = eventually(lambda: (got := b.look()) and not got[0].holder_seen and got)
     assert not free  # one look is not enough
-    clock.stand()
     assert b.look()[1] is False  # nor is another at once
     clock.ahead += LOOK
     seen, free = b.look()
     assert free
-    b.ttl = 0.5
+    b.ttl = 60
     assert b.acquire(seen.held) is not None
 
 
 def test_a_holder_that_resubscribed_is_not_stolen_from(server, candidate, aged):
-    a, b = candidate(server, "a", ttl=60), aged(server, "b")
+    a, b = candidate(server, "a"), aged(server, "b")
     a.listener.subscribe()
     term = a.acquire()
     a.listener.close()
@@ -182,7 +182,7 @@ def test_a_holder_that_resubscribed_is_not_stolen_from(server, candidate, aged):
 
 
 def test_an_unconfirmed_holder_is_never_stolen_from(server, candidate, aged, clock):
-    a, b = candidate(server, "a", ttl=60), aged(server, "b")
+    a, b = candidate(server, "a"), aged(server, "b")
     b.ttl = 0.0
     a.acquire()
     for _ in range(3):
@@ -193,7 +193,7 @@ def test_an_unconfirmed_holder_is_never_stolen_from(server, candidate, aged, clo
 
 
 def test_between_calls_of_user_code_a_term_is_renewed_after_a_third_of_its_ttl(valkey, candidate, clock):
-    a, client = candidate(valkey, "a", ttl=60), valkey.client()
+    a, client = candidate(valkey, "a"), valkey.client()
     clock.stand()
     term = a.acquire()
     client.pexpire(K.lease, 1_000)
@@ -211,7 +211,7 @@ def word(server: Server) -> str:
 
 
 def test_the_lease_says_seen_only_if_the_script_sees_it_and_keeps_it_true(server, candidate):
-    a = candidate(server, "a", ttl=60)
+    a = candidate(server, "a")
     a.listener.since = 1.0  # what the client believes
     term = a.acquire()
     assert word(server) == "unseen"
@@ -231,7 +231,7 @@ def test_the_lease_says_seen_only_if_the_script_sees_it_and_keeps_it_true(server
 
 
 def test_a_full_server_keeps_a_leader_whose_subscription_is_lost(valkey, candidate):
-    a, client = candidate(valkey, "a", ttl=60), valkey.client()
+    a, client = candidate(valkey, "a"), valkey.client()
     assert a.listener.subscribe()
     term = a.acquire()
     a.listener.close()
@@ -243,7 +243,7 @@ def test_a_full_server_keeps_a_leader_whose_subscription_is_lost(valkey, candida
 
 
 def test_a_beat_that_is_not_seen_itself_judges_nobody_and_steals_nothing(server, candidate, aged, clock):
-    a, b = candidate(server, "a", ttl=60), aged(server, "b")
+    a, b = candidate(server, "a"), aged(server, "b")
     a.listener.subscribe()
     term = a.acquire()
     a.listener.close()
@@ -257,13 +257,13 @@ def test_a_beat_that_is_not_seen_itself_judges_nobody_and_steals_nothing(server,
         assert b.look()[1] is False
         clock.ahead += 2 * LOOK
     assert b.acquire(term.fence.text) is None
-    b.listener.since, b.ttl = None, 0.5
+    b.listener.since, b.ttl = None, 60
     assert b.listener.subscribe()
     assert b.acquire(term.fence.text) is not None
 
 
 def test_a_leader_that_lives_and_has_lost_its_subscription_is_left_alone(server, candidate, aged, clock):
-    a, b = candidate(server, "a", ttl=60), aged(server, "b")
+    a, b = candidate(server, "a"), aged(server, "b")
     a.listener.subscribe()
     term, b.ttl = a.acquire(), 0.0
     a.listener.close()
@@ -276,7 +276,7 @@ def test_a_leader_that_lives_and_has_lost_its_subscription_is_left_alone(server,
 
 
 def test_a_leader_in_user_code_says_at_once_that_its_subscription_is_lost(valkey, candidate):
-    a, client = candidate(valkey, "a", ttl=60), valkey.client()
+    a, client = candidate(valkey, "a"), valkey.client()
     a.listener.subscribe()
     term = a.acquire()
     client.client_kill_filter(_type="pubsub")
@@ -325,7 +325,7 @@ def test_a_term_that_was_given_back_is_over_even_when_the_counter_is_lost(valkey
 def test_a_standby_at_a_replica_is_told_so(own_server, candidate):
     master = own_server("valkey", *AT_ONCE)
     replica = follower(own_server, master)
-    candidate(master, "a", ttl=60).acquire()
+    candidate(master, "a").acquire()
     with pytest.raises(redis.exceptions.ReadOnlyError):
         candidate(replica, "b").look("{}")
 
@@ -408,7 +408,7 @@ def test_a_subscription_that_is_never_seen_is_made_anew_ever_more_seldom_and_tha
     "reason", ["young server", "young subscription", "not seen there", "seen there only now", "promotion"]
 )
 def test_nothing_is_stolen_soon_after_everybody_lost_their_connections(valkey, reason, candidate, aged, clock):
-    a, b, client = candidate(valkey, "a", ttl=60), aged(valkey, "b", ttl=30), valkey.client()
+    a, b, client = candidate(valkey, "a"), aged(valkey, "b", ttl=30), valkey.client()
     a.listener.subscribe()
     a.acquire()
     a.listener.close()
@@ -436,7 +436,7 @@ def test_where_channels_are_denied_only_the_ttl_counts(server, aged):
     client = server.client()
     client.execute_command("ACL", "SETUSER", "quiet", "on", "nopass", "+@all", "~*", "resetchannels")
     try:
-        settings = Settings(url=server.url(user="quiet:x"), lease_ttl=0.5, socket_timeout=1.0)
+        settings = Settings(url=server.url(user="quiet:x"), lease_ttl=60, render_limit=60, socket_timeout=1.0)
         listener = Listener(Target(settings), "a")
         assert not listener.subscribe()
         a = Lease(Store(Target(settings)), listener, settings, "host:a")
@@ -445,6 +445,7 @@ def test_where_channels_are_denied_only_the_ttl_counts(server, aged):
         b = aged(server, "b")
         b.ttl = 0.0
         assert b.look()[1] is False
-        eventually(lambda: b.look()[1])  # until it expires
+        client.pexpire(K.lease, 1)
+        eventually(lambda: b.look()[1])  # it has expired
     finally:
         client.execute_command("ACL", "DELUSER", "quiet")
