@@ -36,7 +36,7 @@ def test_a_broker_that_hangs_from_the_start_holds_up_nothing_and_is_no_entrys_fa
     other, client = own_server("valkey"), valkey.client()
     proxy = Proxy(other.port)
     proxy.freeze()
-    conf = {"redlock_beat_url": valkey.url(), "redlock_beat_publish_timeout": 1.0}
+    conf = {"redlock_beat_url": valkey.url(), "redlock_beat_publish_timeout": 8.0, "redlock_beat_socket_timeout": 8.0}
     beat = beats(f"redis://127.0.0.1:{proxy.port}/0", ENTRY, **conf)
     longest, tick = [0.0], beat.scheduler.tick
 
@@ -49,7 +49,7 @@ def test_a_broker_that_hangs_from_the_start_holds_up_nothing_and_is_no_entrys_fa
 
     beat.scheduler.tick = timed
     beat.until(lambda: client.hlen(K.outbox) >= 10, "messages wait for the broker")
-    assert longest[0] < 1.5
+    assert longest[0] < 6
     assert client.hlen(K.quarantine) == 0
     assert ledger(client, "failed") == []
     proxy.thaw()

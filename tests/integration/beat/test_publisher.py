@@ -269,7 +269,8 @@ def test_a_publish_that_hangs_does_not_hang_the_loop_and_a_stop_waits_for_it(val
 
     monkeypatch.setattr(outbox, "publish_call", publish)
     queue = f"q-{uuid.uuid4().hex}"
-    beat = beats("memory://", {"a": {"task": "t", "schedule": 0.1}}, **conf(valkey, queue))
+    more = conf(valkey, queue, redlock_beat_lease_ttl=60.0, redlock_beat_render_limit=60.0)
+    beat = beats("memory://", {"a": {"task": "t", "schedule": 0.1}}, **more)
     client = valkey.client()
     beat.until(began.is_set)
     claimed = client.hlen(K.outbox)

@@ -70,7 +70,8 @@ def test_a_schedule_without_a_name_and_an_application_without_one_work(valkey, b
 
 
 def test_a_standby_writes_nothing_but_its_heartbeat(valkey, beats):
-    a = beats(valkey, {"a": {"task": "tasks.add", "schedule": 3600}}).lead()
+    long = {"redlock_beat_lease_ttl": 60.0, "redlock_beat_render_limit": 60.0}
+    a = beats(valkey, {"a": {"task": "tasks.add", "schedule": 3600}}, **long).lead()
     b = beats(valkey, {"b": {"task": "tasks.add", "schedule": 3600}})
     client = valkey.client()
     a.start()
