@@ -104,7 +104,7 @@ class Connected(Base):
 
         >>> await schedule.round_trip(schedule.operations.size())   # doctest: +SKIP
         """
-        retrying = tenacity.AsyncRetrying(**self._patience())
+        retrying = tenacity.AsyncRetrying(**self._patience(request))
         try:
             async with self._turns.turn(self.retry_for):
                 answer: Any = await retrying(self._store.run, request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import Any, TypeVar
 
 import tenacity
@@ -29,6 +30,9 @@ from .operations import Operations
 from .turns import PLACES, News, NoTurn
 
 T = TypeVar("T")
+
+#: Seconds for which an edit is repeated at most: Redis remembers its answer for five minutes.
+REPEATED = 240.0
 
 
 class Base:
@@ -69,9 +73,10 @@ class Base:
         """The names of the schedule's keys in Redis."""
         return self.target.keys
 
-    def _patience(self) -> dict[str, Any]:
+    def _patience(self, request: Request[Any]) -> dict[str, Any]:
         """How to retry while Redis is away: reads change nothing, and edits carry a request id."""
         return {
+            "before": _while_remembered if request.writes else tenacity.before_nothing,
             "retry": tenacity.retry_if_exception(_passing),
             "stop": tenacity.stop_after_delay(self.retry_for),
             "wait": tenacity.wait_random_exponential(multiplier=0.02, max=0.5),
@@ -121,6 +126,12 @@ TROUBLE = (RedisError, OSError, RedisClusterException, NoTurn)
 _REFUSALS = re.compile(
     "AuthenticationError|WRONGPASS|NOAUTH|username-password|ACL failure|The user executing the script"
 )
+
+
+def _while_remembered(state: tenacity.RetryCallState) -> None:
+    """Refuse to repeat a request that Redis may have forgotten: it would take effect again."""
+    if state.attempt_number > 1 and time.monotonic() - state.start_time > REPEATED:
+        raise RedisTimeoutError(f"its last attempt was not answered, and it is not repeated after {REPEATED:g} s")
 
 
 def _denied(exc: BaseException) -> bool:

@@ -109,7 +109,7 @@ class Connected(Base):
 
         >>> schedule.round_trip(schedule.operations.size())   # doctest: +SKIP
         """
-        retrying = tenacity.Retrying(**self._patience())
+        retrying = tenacity.Retrying(**self._patience(request))
         try:
             with self._turns.turn(self.retry_for):
                 answer: Any = retrying(self._store.run, request)

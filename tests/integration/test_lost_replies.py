@@ -8,8 +8,10 @@ import hashlib
 import uuid
 
 import pytest
+import redis
 
 from redlock_beat import AsyncSchedule, EntryExists, RedisUnavailable, Schedule, hooks
+from redlock_beat.schedule import base
 from redlock_beat.store import locks, lua
 from redlock_beat.store.client import Target
 from redlock_beat.store.store import Store
@@ -105,6 +107,55 @@ def test_a_batch_whose_reply_is_lost_takes_effect_once(server, proxy, skip):
     assert proxy.lost == 1
     assert (direct["a"].revision, direct["b"].revision) == (3, 1)
     assert server.client().zcard("{redlock-beat}:manual") == 1
+
+
+@pytest.mark.parametrize("door", ["plain", "awaited"])
+def test_what_redis_may_have_forgotten_is_not_asked_again(valkey, beats, monkeypatch, door):
+    """The process was frozen after the answer was lost: minutes later Redis no longer knows the request."""
+    monkeypatch.setattr(base, "REPEATED", 0.0)
+    client, beat = valkey.client(), beats(valkey).lead()
+    Schedule.from_url(valkey.url()).add("a", "tasks.add", 3600)
+    asked = []
+
+    def minutes_pass(request):
+        if request.script == "edit":
+            asked.append(request)
+            if len(asked) == 1:
+                beat.until(lambda: client.llen("celery"))
+                client.delete(*client.scan_iter("{redlock-beat}:request:*"))
+                raise redis.ConnectionError("the answer is lost")
+
+    if door == "plain":
+        schedule = Schedule.from_url(valkey.url())
+        run = schedule._store.run
+
+        def running(request):
+            answer = run(request)
+            minutes_pass(request)
+            return answer
+
+        schedule._store.run = running
+        with pytest.raises(RedisUnavailable) as caught:
+            schedule.trigger("a")
+    else:
+
+        async def trigger():
+            async with AsyncSchedule.from_url(valkey.url()) as schedule:
+                run = schedule._store.run
+
+                async def running(request):
+                    answer = await run(request)
+                    minutes_pass(request)
+                    return answer
+
+                schedule._store.run = running
+                await schedule.trigger("a")
+
+        with pytest.raises(RedisUnavailable) as caught:
+            asyncio.run(trigger())
+    assert caught.value.unknown
+    beat.tick(3)
+    assert (len(asked), client.llen("celery")) == (1, 1)
 
 
 def cut(proxy: Proxy, request):
