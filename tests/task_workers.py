@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from kombu.transport.redis import Channel
 
+from redlock_beat.tasks import client
+
 from .servers import Server, eventually
 from .workers import save_coverage
 
@@ -47,6 +49,7 @@ class Project:
             "PROJECT_BROKER": server.url(),
             "PROJECT_RESULTS": server.url(1),
             "PROJECT_RECORD": str(directory / "record"),
+            "PROJECT_TIMEOUT": "20",  # a Redis that is slow for once is not away
             **env,
         }
         self.workers: list[subprocess.Popen[bytes]] = []
@@ -134,9 +137,10 @@ class Project:
 
 
 @pytest.fixture
-def project(valkey: Server, tmp_path: Path) -> Iterator[Callable[..., Project]]:
+def project(valkey: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Project]]:
     """Makes the project on the embedded server."""
     made: list[Project] = []
+    monkeypatch.setattr(client, "TIMEOUT", client.TIMEOUT)  # the project changes it, also in this process
 
     def make(server: Server | None = None, **env: str) -> Project:
         made.append(Project(server or valkey, tmp_path, env))

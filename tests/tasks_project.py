@@ -14,14 +14,15 @@ from celery import Celery
 from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
-from redlock_beat.tasks import Task, locks
+from redlock_beat.tasks import Task, client, locks
 from redlock_beat.tasks.locks import Locks
 
 app = Celery("tasks-project", broker=os.environ.get("PROJECT_BROKER", "memory://"), task_cls=Task)
 app.conf.update(
     result_backend=os.environ.get("PROJECT_RESULTS") or None,
     redlock_beat_url=os.environ.get("PROJECT_SCHEDULE") or None,
-    redlock_beat_worker_ttl=1.5,
+    # Longer than a busy machine pauses a worker; tests in which a lease is to lapse say so.
+    redlock_beat_worker_ttl=float(os.environ.get("PROJECT_TTL", "60")),
     redlock_beat_application="tests",
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
@@ -34,6 +35,8 @@ app.conf.update(
     task_acks_late=bool(os.environ.get("PROJECT_LATE")),
     task_reject_on_worker_lost=bool(os.environ.get("PROJECT_LATE")),
 )
+if os.environ.get("PROJECT_TIMEOUT"):
+    client.TIMEOUT = app.conf.redlock_beat_socket_timeout = float(os.environ["PROJECT_TIMEOUT"])
 app.conf.update(json.loads(os.environ.get("PROJECT_CONF", "{}")))
 
 

@@ -45,13 +45,13 @@ def test_a_run_says_itself_for_how_long_it_is_not_wanted(project):
         p.once.set_cooldown(5, args=("a",))
 
 
-@pytest.mark.parametrize(("seconds", "left"), [(60, 60), (0, 0)])
-def test_what_a_run_says_of_it_goes_before_the_tasks_own_cooldown(project, seconds, left):
+@pytest.mark.parametrize("seconds", [60, 0])
+def test_what_a_run_says_of_it_goes_before_the_tasks_own_cooldown(project, seconds):
     p = project()
     p.worker()
     p.cools_longer.delay("a", seconds).get(timeout=20)
     again = p.cools_longer.delay("a", seconds)
-    assert getattr(again, "left", 0) == pytest.approx(left, abs=2)
+    assert 10 < again.left <= 60 if seconds else not hasattr(again, "left"), "its own is five seconds"
     assert again.get(timeout=20) is None
 
 

@@ -57,7 +57,7 @@ def test_a_call_while_one_runs_gets_that_one_and_a_call_after_it_runs(project):
 
 @pytest.mark.parametrize("pool", ["solo", "threads", "prefork"])
 def test_a_run_keeps_its_lock_for_as_long_as_it_takes(project, pool):
-    p = project()
+    p = project(PROJECT_TTL="6")
     schedule = Schedule(p.app)
     p.worker(pool)
     first = p.once.delay("a", wait=True)
@@ -79,7 +79,7 @@ def test_a_message_that_is_given_back_waits_with_its_lock(project):
 
 
 def test_a_message_that_is_given_back_keeps_the_lock_and_runs(project):
-    p = project(PROJECT_CONF='{"redlock_beat_worker_ttl": 60}')
+    p = project()
     p.worker()
     assert p.rejects.delay("a").get(timeout=20) == "a"
     assert len(p.begun("a")) == 2
@@ -115,7 +115,7 @@ def test_a_run_that_sends_itself_again_ends_no_lock(project):
 
 
 def test_a_retry_that_the_broker_refuses_frees_the_lock(project):
-    p = project(PROJECT_CONF='{"redlock_beat_worker_ttl": 60}')
+    p = project()
     p.worker()
     p.refused.delay("a")
     eventually(lambda: p.begun("a"), "it runs")
@@ -137,7 +137,7 @@ def test_a_lock_that_ends_at_the_start_lets_the_next_call_wait(project):
 
 @pytest.mark.parametrize("pool", ["solo", "prefork"])
 def test_a_worker_that_is_killed_frees_the_lock_within_its_lease(project, pool):
-    p = project()
+    p = project(PROJECT_TTL="6")
     worker = p.worker(pool)
     first = p.once.delay("a", wait=True)
     eventually(lambda: p.begun("a"), "it runs")
@@ -162,7 +162,7 @@ def test_a_worker_that_is_killed_frees_the_lock_within_its_lease(project, pool):
     ],
 )
 def test_a_worker_may_die_at_each_step(project, step):
-    p = project()
+    p = project(PROJECT_TTL="1.5")
     worker = p.worker(PROJECT_DIE=step)
     # Before it begins, or is sent again, its message is lost with its worker, unless it is acknowledged late.
     task = p.again if step.startswith("retry") else p.late if step == "start before" else p.once
@@ -177,8 +177,8 @@ def test_a_worker_may_die_at_each_step(project, step):
 
 @pytest.mark.parametrize("step", ["take after", "sent before"])
 def test_a_caller_that_dies_with_the_lock_blocks_nobody_for_long(project, valkey, step):
-    p = project(PROJECT_SENDING="1")
-    p.env["PROJECT_DIE"] = step  # of the caller alone: this process makes calls in later tests
+    p = project()
+    p.env |= {"PROJECT_SENDING": "1", "PROJECT_DIE": step}  # of callers alone: this process makes calls in later tests
     (caller,) = p.callers(1, "a", 1)
     caller.wait(20)
     assert caller.returncode == -signal.SIGKILL
@@ -193,7 +193,7 @@ def test_a_caller_that_dies_with_the_lock_blocks_nobody_for_long(project, valkey
 
 @redelivers
 def test_a_message_that_comes_again_after_its_worker_died_runs_again(project):
-    p = project()
+    p = project(PROJECT_TTL="1.5")
     first = p.worker("solo")
     result = p.late.delay("a")
     eventually(lambda: p.begun("a"), "it runs")
@@ -220,7 +220,7 @@ def test_a_message_that_comes_again_while_it_runs_does_not_run_beside_it_nor_aft
 
 
 def test_a_pool_process_that_is_killed_frees_the_lock(project):
-    p = project(PROJECT_CONF='{"redlock_beat_worker_ttl": 60}')
+    p = project()
     p.worker("prefork", 2)
     first = p.once.delay("a", wait=True)
     pid = eventually(lambda: p.lines("begin", "a"), "it runs")[0].pid
@@ -231,7 +231,7 @@ def test_a_pool_process_that_is_killed_frees_the_lock(project):
 
 
 def test_a_run_that_is_killed_by_its_time_limit_frees_the_lock(project):
-    p = project(PROJECT_CONF='{"redlock_beat_worker_ttl": 60}')
+    p = project()
     p.worker("prefork", 2)
     first = p.slow.delay("a")
     eventually(lambda: p.begun("a"), "it runs")
@@ -329,7 +329,7 @@ def test_redis_away_sends_a_call_without_its_lock_or_raises_as_is_set(project, v
 
 def test_redis_that_has_forgotten_a_lock_is_told_of_it_again(project, own_server, valkey):
     schedule = own_server()
-    p = project(valkey, PROJECT_SCHEDULE=schedule.url())
+    p = project(valkey, PROJECT_SCHEDULE=schedule.url(), PROJECT_TTL="6")
     p.worker("threads", 2)
     first = p.once.delay("a", wait=True)
     eventually(lambda: p.begun("a"), "it runs")
