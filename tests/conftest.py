@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from redlock_beat import hooks, register_schedule
 from redlock_beat.beat.lease import Lease
@@ -20,6 +21,15 @@ from .beats import Beat, make_app
 from .costly import Costly
 from .servers import KINDS, RabbitMQ, Server, close_shared, shared
 from .workers import Workers
+
+# No example fails because the machine was busy, wherever the tests run: in CI, hypothesis sees to that by itself.
+settings.register_profile(
+    "any machine",
+    settings.default,
+    deadline=None,
+    suppress_health_check={*settings.default.suppress_health_check, HealthCheck.too_slow},
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)
