@@ -1,7 +1,8 @@
 """Commits that were not answered: what stands in Redis tells whether they took place.
 
 An entry that has moved on, or a manual item that is gone, is not enough where the slot may have been skipped, or may
-wait, since a run of its entry was under way; nor where its messages are in the outbox, or are not.
+wait, since a run of its entry was under way; nor where its messages are in the outbox, or are not; nor where it is gone
+because somebody has removed the entry, or cancelled the item: then the ledger does not say that it was sent.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from ..store import requests
 from ..store.store import Store
 from ..store.values import CommitItem
 
-#: Rows of the ledger that are looked at.
+#: Rows of the ledger that are looked at; and what they say of a slot while a run of its entry is under way.
 ROWS = 2_000
+_HELD_UP = ("skipped", "buffered")
 
 
 def took_place(store: Store, items: list[CommitItem]) -> list[CommitItem]:
@@ -25,7 +27,7 @@ def took_place(store: Store, items: list[CommitItem]) -> list[CommitItem]:
     texts += [item.overlap.waiter for item in items if item.overlap and item.overlap.waiter]
     waiting = store.waiting(texts) if texts else set()
     claimed = store.claimed([one.id for item in items for one in item.claimed])
-    held_up = _held_up(store, items)
+    said, since = _said(store, items)
     moved: set[str] = set()
     found = []
     # One commit may move an entry several times: the last state proves all of them.
@@ -39,24 +41,33 @@ def took_place(store: Store, items: list[CommitItem]) -> list[CommitItem]:
                 moved.add(name)
         if item.claimed:  # nobody else removes them, and the publisher has not heard of them yet
             happened = all(one.id in claimed for one in item.claimed)
-        elif item.overlap and (item.overlap.waiter in waiting or item.occurrence.id in held_up):
+        elif item.overlap and (item.overlap.waiter in waiting or said.get(item.occurrence.id) in _HELD_UP):
             happened = False
+        elif _goes(item) and since < item.act:
+            happened = happened and item.occurrence.id in said
         if happened:
             found.append(item)
     return found[::-1]
 
 
-def _held_up(store: Store, items: list[CommitItem]) -> set[str]:
-    """The ids of those that the ledger says were skipped, or wait, while a run of their entry was under way."""
-    ids = {item.occurrence.id for item in items if item.overlap}
-    if not ids:
-        return set()
+def _goes(item: CommitItem) -> bool:
+    """Whether nothing of an occurrence is left where it was due once it is sent."""
+    return item.sends and (item.waits or not item.state_after)
+
+
+def _said(store: Store, items: list[CommitItem]) -> tuple[dict[str, str], float]:
+    """What the ledger last said of occurrences, by id, and since which instant it says all: infinite when it was not
+    asked, or keeps nothing."""
+    size = store.settings.ledger_size
+    if not size or not any(item.overlap or _goes(item) for item in items):
+        return {}, float("inf")
     rows = store.run(requests.ledger(store.keys, "-", "+", ROWS, newest_first=True))
-    last: dict[str, str] = {}
+    said: dict[str, str] = {}
     for _, row in rows:
-        if row.get("is") in ("sent", "skipped", "buffered"):
-            last.setdefault(row.get("id", ""), row["is"])
-    return {id_ for id_ in ids if last.get(id_, "sent") != "sent"}
+        if row.get("is") in ("sent", "published nothing", *_HELD_UP):
+            said.setdefault(row.get("id", ""), row["is"])
+    whole = len(rows) < min(ROWS, size)
+    return said, 0.0 if whole else int(rows[-1][0].split("-")[0]) * 1000
 
 
 def _same_state(state: str | None, after: str) -> bool:

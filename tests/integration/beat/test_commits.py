@@ -364,6 +364,37 @@ def test_what_never_arrived_is_not_told_as_sent(valkey, beats, told, source):
     assert len(of(told, hooks.Sent)) == client.llen("celery") == 1
 
 
+@pytest.mark.parametrize("source", ["schedule", "trigger"])
+def test_what_never_arrived_and_is_withdrawn_then_is_not_told_as_sent(valkey, beats, told, source):
+    """It is gone from where it was due, as if it had been sent."""
+    lost = []
+
+    class Losing(Pipeline):
+        def send(self, *commands):
+            if lost:
+                lost.pop()()
+                raise ConnectionError("cut before it was sent")
+            super().send(*commands)
+
+    beat, client = beats(valkey).lead(), valkey.client()
+    beat.parts.dispatcher.commits.pipeline = Losing
+    schedule = Schedule(beat.app)
+    schedule.add("other", "tasks.add", 3600)
+    if source == "schedule":
+        schedule.add("a", "tasks.add", schedule.now() + timedelta(seconds=0.2))
+        lost.append(lambda: schedule.remove("a"))
+    else:
+        schedule.add("a", "tasks.add", 3600)
+        schedule.trigger("a")
+        lost.append(lambda: schedule.cancel("a"))
+    beat.until(lambda: not lost)
+    other = schedule.trigger("other")
+    beat.until(lambda: of(told, hooks.Sent))
+    beat.tick(2)
+    assert [event.task_id for event in of(told, hooks.Sent)] == [other]
+    assert beat.parts.dispatcher.sent_total == client.llen("celery") == 1
+
+
 def test_scripts_that_cannot_be_loaded_take_no_connection(valkey, beats):
     beat = beats(valkey).lead()
     client, pool = valkey.client(), beat.parts.store.client.connection_pool
