@@ -158,7 +158,7 @@ def test_a_crowd_before_a_redis_that_hangs_is_told_in_bounded_time(valkey):
             await schedule.count()
             proxy.freeze()
             began = time.monotonic()
-            got = await asyncio.gather(*(schedule.count() for _ in range(500)), return_exceptions=True)
+            got = await asyncio.gather(*(schedule.count() for _ in range(2000)), return_exceptions=True)
             return got, time.monotonic() - began
 
     try:
@@ -166,5 +166,5 @@ def test_a_crowd_before_a_redis_that_hangs_is_told_in_bounded_time(valkey):
     finally:
         proxy.close()
     assert {type(one) for one in got} == {RedisUnavailable}
-    assert took < 5
+    assert took < 15  # one after the other, so many places at a time, they would take half a minute
     assert any("waited for its turn" in str(one) for one in got)
