@@ -66,7 +66,7 @@ class Locks:
             return self._ask(request)
         except RedisUnavailable as exc:
             if self.rules.strict:
-                raise
+                return self._ask_again(request, exc)
             self._away("A call of %(task)s is sent without its lock: %(why)s", exc)
             return Answer("taken")
 
@@ -95,7 +95,7 @@ class Locks:
             return self._ask(request)
         except RedisUnavailable as exc:
             if self.rules.strict:
-                raise
+                return self._ask_again(request, exc)
             self._away("A run of %(task)s begins without its lock: %(why)s", exc)
             return Answer("run")
 
@@ -129,6 +129,12 @@ class Locks:
 
     def _ask(self, request: Request[T]) -> T:
         return store_of(self.app).run(request)
+
+    def _ask_again(self, request: Request[T], exc: RedisUnavailable) -> T:
+        """Ask once more where the answer may be lost: the lock may be this very call's or run's."""
+        if not exc.unknown:
+            raise exc
+        return store_of(self.app).again(request)
 
     def _try(self, request: Request[T], words: str) -> T | None:
         try:

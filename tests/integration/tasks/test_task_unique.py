@@ -14,9 +14,11 @@ from celery.signals import task_failure
 from kombu.exceptions import OperationalError
 
 from redlock_beat import Schedule
-from redlock_beat.errors import DuplicateCall, InvalidTask
+from redlock_beat.errors import DuplicateCall, InvalidTask, RedisUnavailable
 from redlock_beat.store.keys import Keys
+from redlock_beat.tasks.client import store_of
 from redlock_beat.tasks.identity import become
+from tests.beats import messages
 from tests.servers import eventually, rabbitmq
 from tests.task_workers import redelivers
 
@@ -325,6 +327,34 @@ def test_redis_away_sends_a_call_without_its_lock_or_raises_as_is_set(project, v
     p.once.unique_without_redis = "raise"
     with pytest.raises(ConnectionError):
         p.once.delay("a")
+
+
+@pytest.mark.parametrize("script", ["lock_take", "lock_start"])
+def test_a_strict_call_whose_answer_is_lost_asks_again_and_has_its_lock(project, valkey, script):
+    """Else the lock would be that of a call that was not sent, or of a run that did not begin."""
+    p = project()
+    p.once.__dict__.pop("rules", None)
+    p.once.__dict__.pop("locks", None)
+    p.once.unique_without_redis = "raise"
+    store, lost = store_of(p.app), []
+    run = store.run
+
+    def losing(request):
+        answer = run(request)
+        if request.script == script and not lost:
+            lost.append(request)
+            away = RedisUnavailable("the answer is lost")
+            away.unknown = True
+            raise away
+        return answer
+
+    store.run = losing
+    call = p.once.delay("a")
+    who = p.once.locks.who(call.id, ("a",), {})
+    assert p.once.locks.start(who, "a run", looks=False).word == "run"
+    assert len(lost) == 1
+    assert p.once.delay("a").id == call.id
+    assert [message["headers"]["id"] for message in messages(valkey.client())] == [call.id]
 
 
 def test_redis_that_has_forgotten_a_lock_is_told_of_it_again(project, own_server, valkey):
