@@ -229,7 +229,10 @@ def test_colours_are_chosen_by_a_cookie_and_lead_back_to_this_page_alone(page):
     assert 'data-theme="dark"' in page.get("/").html
     for back in ("/\t/evil.example", "https://evil.example/", "//evil.example", "/\\evil.example", "", "log"):
         assert page.post("/theme", theme="light", back=back).headers["Location"] == "/"
-    assert page.post("/theme", theme="pink").status == 422
+    refused = page.post("/theme", theme="pink")
+    assert refused.status == 422
+    assert 'name="back"' in page.get("/log").html
+    assert 'name="back"' not in refused.html  # nobody can go back to the answer to a form
 
 
 def test_a_head_is_a_get_without_a_body_and_other_methods_are_refused(page):
