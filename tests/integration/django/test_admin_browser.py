@@ -73,15 +73,13 @@ class Admin:
 
     def press(self, words: str) -> None:
         from selenium.webdriver.support.expected_conditions import staleness_of
-        from selenium.webdriver.support.ui import WebDriverWait
 
         before = self.find("html")
         self.find(f'input[type=submit][value="{words}"]').click()
-        WebDriverWait(self.browser, 20, 0.05).until(staleness_of(before))
+        self.wait(staleness_of(before))
 
     def until(self, words: str) -> None:
         """Look again until the page says it."""
-        from selenium.webdriver.support.ui import WebDriverWait
 
         def said(browser: Any) -> bool:
             if words in self.text:
@@ -89,7 +87,14 @@ class Admin:
             browser.refresh()
             return False
 
-        WebDriverWait(self.browser, 20, 0.2).until(said)
+        self.wait(said)
+
+    def wait(self, check: Any) -> None:
+        """Wait for an event; while one page goes and the next comes the driver may raise whatever it likes."""
+        from selenium.common.exceptions import WebDriverException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.browser, 60, 0.05, [WebDriverException]).until(check)
 
     def picture(self, name: str) -> None:
         if folder := os.environ.get("REDLOCK_BEAT_SCREENSHOTS"):

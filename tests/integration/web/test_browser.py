@@ -6,7 +6,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 
-def until(browser, check, seconds=15):
+def until(browser, check, seconds=60):
     """Wait until a check of the page holds; what has just been replaced there is looked at again."""
     from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, WebDriverException
 
