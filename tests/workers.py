@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,16 +114,23 @@ def save_coverage(processes: Iterable[subprocess.Popen[bytes]]) -> None:
             process.wait(3)
 
 
+def spans(lines: Sequence[Any], died: Mapping[int, float]) -> list[tuple[float, float]]:
+    """From when to when runs were under way, in order; a run ends when it wrote so, or when its process died."""
+    under_way: dict[tuple[str, int], list[float]] = {}
+    found = []
+    for line in lines:  # a message that is delivered again may have several runs in one process
+        if line.what == "begin":
+            under_way.setdefault((line.id, line.pid), []).append(line.at)
+        elif line.what == "end":
+            found.append((under_way[line.id, line.pid].pop(0), line.at))
+    found += [(begin, died.get(pid, float("inf"))) for (_, pid), begins in under_way.items() for begin in begins]
+    return sorted(found)
+
+
 def at_once(lines: Sequence[Line], killed: Sequence[tuple[int, float]] = ()) -> int:
-    """How many runs were under way at the same time, at most; a run ends when it wrote so or its process was killed."""
-    died = dict(killed)
-    ends = {(line.id, line.pid): line.at for line in lines if line.what == "end"}
-    spans = [
-        (line.at, ends.get((line.id, line.pid), died.get(line.pid, float("inf"))))
-        for line in lines
-        if line.what == "begin"
-    ]
-    return max((sum(begin <= at < end for begin, end in spans) for at, _ in spans), default=0)
+    """How many runs were under way at the same time, at most."""
+    found = spans(lines, dict(killed))
+    return max((sum(begin <= at < end for begin, end in found) for at, _ in found), default=0)
 
 
 def pool_of(process: subprocess.Popen[bytes]) -> list[int]:

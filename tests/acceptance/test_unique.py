@@ -12,6 +12,7 @@ from tests.beats import messages
 from tests.servers import eventually
 from tests.task_workers import Project, redelivers
 from tests.task_workers import project as project
+from tests.workers import spans
 
 K = Keys("redlock-beat")
 
@@ -32,10 +33,8 @@ def test_ten_thousand_calls_from_eight_processes_are_one_run(project, valkey):
 
 
 def overlaps(p: Project, killed: dict[int, float]) -> list[tuple[float, float]]:
-    """Where two runs were under way at once: each ends where it says so, or with its worker."""
-    ends = {(one.id, one.pid): one.at for one in p.lines("end")}
-    runs = sorted((one.at, ends.get((one.id, one.pid), killed.get(one.pid, 1e12))) for one in p.lines("begin"))
-    return [(end, begin) for (_, end), (begin, _) in itertools.pairwise(runs) if begin < end]
+    """Where two runs were under way at once."""
+    return [(end, begin) for (_, end), (begin, _) in itertools.pairwise(spans(p.lines(), killed)) if begin < end]
 
 
 def called(p: Project) -> str:
