@@ -7,20 +7,10 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 
 def until(browser, check, seconds=60):
-    """Wait until a check of the page holds; what has just been replaced there is looked at again."""
-    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException, WebDriverException
+    """Wait until a check of the page holds; while one page goes and the next comes the driver may raise anything."""
+    from selenium.common.exceptions import WebDriverException
 
-    def holds(_):
-        try:
-            return check()
-        except (NoSuchElementException, StaleElementReferenceException):
-            return False
-        except WebDriverException as exc:  # the driver's word for an element of a page that is being left
-            if "does not belong to the document" in str(exc):
-                return False
-            raise
-
-    return WebDriverWait(browser, seconds, 0.05).until(holds)
+    return WebDriverWait(browser, seconds, 0.05, [WebDriverException]).until(lambda _: check())
 
 
 def complaints(browser):

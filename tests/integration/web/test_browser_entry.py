@@ -141,7 +141,7 @@ def test_by_keyboard_alone(browser, served, schedule):
     browser.get(served() + "/entry?name=mail")
 
     def focus() -> str:
-        return browser.execute_script("return document.activeElement.innerText.trim()")
+        return browser.execute_script("return document.activeElement?.innerText.trim() ?? ''")
 
     def tab_to(words: str) -> None:
         for _ in range(60):

@@ -26,7 +26,7 @@ def listed(browser):
 
 def read(browser, selector):
     """A part of the page at one instant."""
-    return browser.execute_script("return document.querySelector(arguments[0]).innerText", selector)
+    return browser.execute_script("return document.querySelector(arguments[0])?.innerText ?? ''", selector)
 
 
 def shown(browser, names):
@@ -35,7 +35,7 @@ def shown(browser, names):
 
 def focused(browser, what="one.name"):
     """Something of what has the focus, at one instant."""
-    return browser.execute_script(f"const one = document.activeElement; return {what}")
+    return browser.execute_script(f"const one = document.activeElement ?? document.createElement('i'); return {what}")
 
 
 def press(browser, keys):
